@@ -1,0 +1,1 @@
+"""One product: command line, config, supervisor, simulator."""

@@ -1,0 +1,1 @@
+"""The exchanges, played on this machine: real TLS, real protocols, scripted faults."""

@@ -1,0 +1,33 @@
+/* TLS over any transport, through OpenSSL: records are decrypted to where the caller says.
+ *
+ * Clients always verify the chain and the host name; there is no switch for that, a test CA is a
+ * file. TLS 1.3 and 1.2, AES-GCM suites first, sessions resumed.
+ */
+#ifndef BW_TLS_H
+#define BW_TLS_H
+
+#include "transport.h"
+
+typedef struct bw_tls_context bw_tls_context;
+typedef struct bw_tls bw_tls;
+
+/* `ca_file` NULL: the system's store. NULL on failure with the reason in error. */
+bw_tls_context *bw_tls_client_context(const char *ca_file, char *error, uint32_t error_bytes);
+bw_tls_context *bw_tls_server_context(const char *certificate_file, const char *key_file, char *error,
+                                      uint32_t error_bytes);
+void bw_tls_context_free(bw_tls_context *context);
+
+bw_tls *bw_tls_client(bw_tls_context *context, bw_transport *transport, const char *host);
+bw_tls *bw_tls_server(bw_tls_context *context, bw_transport *transport);
+void bw_tls_free(bw_tls *tls);
+
+/* 1 done, 0 not yet, -1 failed (see bw_tls_error). */
+int bw_tls_handshake(bw_tls *tls);
+/* As bw_transport_ops.read/write, over plaintext. */
+ssize_t bw_tls_read(bw_tls *tls, void *out, size_t room, int64_t *receive_ns);
+ssize_t bw_tls_write(bw_tls *tls, const void *data, size_t bytes);
+bool bw_tls_pending(const bw_tls *tls); /* decrypted or undecrypted bytes wait inside */
+const char *bw_tls_error(const bw_tls *tls); /* one line for people: what failed and why */
+void bw_tls_shutdown(bw_tls *tls);           /* sends close_notify, best effort */
+
+#endif

@@ -1,0 +1,3 @@
+#include "clock.h"
+int bw_wire_abi(void);
+int bw_wire_abi(void) { return 1; }

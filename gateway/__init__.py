@@ -1,0 +1,1 @@
+"""Books to people: the WebSocket gateway and the HTTP interface."""

@@ -1,0 +1,1 @@
+"""Books from bytes, and the shared memory they are published in."""

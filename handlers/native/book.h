@@ -1,0 +1,58 @@
+/* One side-sorted order book in chunks, of fixed capacity, laid out as shm_layout.h says.
+ *
+ * The same code keeps the writer's book in shared memory and a reader's mirror in private memory:
+ * a bw_book_store is where the bytes are. Nothing here allocates, locks or reads a clock. Callers
+ * bracket a batch of changes by bw_book_begin()/bw_book_end(), which work the sequence lock and
+ * refresh the top levels; everything between is one consistent step for readers.
+ *
+ * Full book: the worst level leaves first (counted, and told to the caller as a change).
+ */
+#ifndef BW_BOOK_H
+#define BW_BOOK_H
+
+#include "shm_layout.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+typedef struct bw_book_store {
+    uint8_t *base;          /* directories and books are addressed from here */
+    bw_chunk *chunk;        /* pool */
+    uint32_t *free_chunk;   /* stack of free chunk indexes, private to the owner */
+    uint32_t free_count;
+    uint32_t chunk_capacity;
+} bw_book_store;
+
+/* Builds a store with `books` books of `level_capacity` levels a side in memory of its own
+ * (mirrors, tests). NULL if memory is short. `chunk_capacity` 0: enough for all books full. */
+bw_book_store *bw_book_store_new(uint32_t books, uint32_t level_capacity, uint32_t chunk_capacity);
+void bw_book_store_free(bw_book_store *store);
+bw_book *bw_book_store_at(bw_book_store *store, uint32_t book);
+
+void bw_book_begin(bw_book *book);
+void bw_book_end(bw_book_store *store, bw_book *book);
+
+/* Drops all levels of both sides and gives their chunks back. */
+void bw_book_clear(bw_book_store *store, bw_book *book);
+
+/* Sets a level (quantity 0 removes it). `price` is the plain mantissa for either side.
+ * Returns what happened. On BW_SET_EVICTED *evicted is the price of the level that left. */
+enum bw_set { BW_SET_CHANGED, BW_SET_INSERTED, BW_SET_REMOVED, BW_SET_ABSENT, BW_SET_EVICTED,
+              BW_SET_BEYOND /* worse than the worst of a full book: not kept */ };
+enum bw_set bw_book_set(bw_book_store *store, bw_book *book, uint32_t side, int64_t price,
+                        int64_t quantity, uint32_t orders, int64_t *evicted);
+
+/* Removes the worst levels until at most `depth` remain on the side; writes the prices of those
+ * that left to `left` (room for `capacity`); returns how many left. */
+uint32_t bw_book_cut(bw_book_store *store, bw_book *book, uint32_t side, uint32_t depth,
+                     int64_t *left, uint32_t capacity);
+
+/* Multiplies every price by 10^price_up and quantity by 10^quantity_up; false on overflow (the
+ * book is then untouched). */
+bool bw_book_rescale(bw_book_store *store, bw_book *book, uint32_t price_up, uint32_t quantity_up);
+
+/* Best `depth` levels of a side, best first, into `out`; returns how many. Owner's side only. */
+uint32_t bw_book_copy(const bw_book_store *store, const bw_book *book, uint32_t side, uint32_t depth,
+                      bw_level *out);
+
+#endif

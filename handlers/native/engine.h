@@ -1,0 +1,62 @@
+/* Frames in, books and ring records out: decode, sync, book, checksum, publish. Sans-I/O.
+ *
+ * All calls on one thread, the native loop's. Time is an argument. Nothing allocates after
+ * bw_engine_new(). Frames are decoded in place and must have BW_ENGINE_PADDING readable bytes
+ * behind them (any content); they are not modified.
+ */
+#ifndef BW_ENGINE_H
+#define BW_ENGINE_H
+
+#include "control.h"
+#include "plan.h"
+#include "shm_writer.h"
+
+#include <stddef.h>
+
+#define BW_ENGINE_PADDING 64u
+
+typedef struct bw_engine bw_engine;
+
+typedef struct bw_engine_spec {
+    const bw_plan *plan;      /* borrowed; outlives the engine */
+    bw_shm_writer *shm;       /* borrowed; where books and ring live */
+    bw_event_ring *events;    /* borrowed */
+    uint32_t levels_max;      /* levels in one frame, all items together (scratch size) */
+    uint64_t pending_bytes;   /* buffer for deltas that wait for a snapshot, all books together */
+    uint32_t connections_max;
+    uint32_t crossed_max;     /* consecutive crossed updates before a resync */
+} bw_engine_spec;
+
+bw_engine *bw_engine_new(const bw_engine_spec *spec, char *error, uint32_t error_bytes);
+void bw_engine_free(bw_engine *engine);
+
+/* Adds a book (its shared-memory slot must exist, see bw_shm_writer_add_book) reachable by its
+ * native symbol. Exponents are the decimals of tick and step, grown when the venue sends more.
+ * Returns 0, or -1 if the symbol stands already or the table is full. */
+int bw_engine_add_book(bw_engine *engine, uint32_t book, const char *native_symbol);
+
+/* Which connection carries the book from now on (a loss or gap of it then stales the book). */
+void bw_engine_bind(bw_engine *engine, uint32_t book, uint32_t connection);
+
+void bw_engine_connection_up(bw_engine *engine, uint32_t connection, int64_t now_ns);
+void bw_engine_connection_down(bw_engine *engine, uint32_t connection, uint32_t reason, int64_t now_ns);
+
+/* One whole text message. `receive_ns`: when its last byte left the wire. `plaintext_ns`: decrypted. */
+void bw_engine_frame(bw_engine *engine, uint32_t connection, const char *text, size_t bytes,
+                     int64_t receive_ns, int64_t plaintext_ns);
+
+/* A REST body for a book that asked for one. */
+void bw_engine_load_snapshot(bw_engine *engine, uint32_t book, const char *body, size_t bytes,
+                             int64_t now_ns);
+
+/* Takes the book out of service and starts over: the venue's rule says by what. */
+void bw_engine_resync(bw_engine *engine, uint32_t book, uint32_t reason, int64_t now_ns);
+
+/* Sets a book STALE or DOWN without touching its levels' source (liveness decisions of Python). */
+void bw_engine_set_state(bw_engine *engine, uint32_t book, uint32_t state, uint32_t reason, int64_t now_ns);
+
+/* Counts one message that never reached the decoder (too large, bad UTF-8, ...). */
+void bw_engine_quarantine(bw_engine *engine, uint32_t connection, const char *text, size_t bytes,
+                          const char *why, int64_t now_ns);
+
+#endif

@@ -1,0 +1,123 @@
+/* What a venue's facts compile to: where in a message things stand, which sync rule, which checksum.
+ *
+ * Python fills the *_spec structs from handlers/facts.py and hands them to bw_plan_new(), which
+ * copies them into the form the decoder runs. The specs hold no pointers into Python afterwards.
+ * A message is walked once along the trie of keys; what no key names is skipped. Values land in
+ * slots (frame-wide, or per element of an ITEMS array), levels land in a scratch array. After the
+ * walk the first message whose conditions hold says what the frame was.
+ */
+#ifndef BW_PLAN_H
+#define BW_PLAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define BW_PLAN_NODES_MAX 32u
+#define BW_PLAN_KEYS_MAX 96u
+#define BW_PLAN_LEVELS_MAX 12u
+#define BW_PLAN_MESSAGES_MAX 16u
+#define BW_PLAN_CONDITIONS_MAX 4u
+#define BW_ITEMS_MAX 64u /* elements of an ITEMS array in one frame */
+
+enum bw_slot {
+    BW_SLOT_SYMBOL,
+    BW_SLOT_FIRST,    /* first venue update id of the message */
+    BW_SLOT_LAST,     /* last (or only) one */
+    BW_SLOT_PREVIOUS, /* the id of the message before */
+    BW_SLOT_TIME,
+    BW_SLOT_CHECKSUM,
+    BW_SLOT_TAG0, /* discriminators: type, channel, action, event ... */
+    BW_SLOT_COUNT = 16
+};
+
+enum bw_key_action {
+    BW_KEY_OBJECT, /* descend into node `target` */
+    BW_KEY_ITEMS,  /* array of objects: each walked with node `target`, each an update of its own */
+    BW_KEY_SLOT,   /* remember the value in slot `target` */
+    BW_KEY_LEVELS, /* levels, as levels_spec `target` says */
+};
+
+typedef struct bw_key_spec {
+    uint32_t node;    /* the node (object) this key stands in; 0 is the root */
+    uint32_t action;  /* enum bw_key_action */
+    uint32_t target;
+    char text[32];    /* the key, NUL-terminated */
+} bw_key_spec;
+
+enum bw_level_shape {
+    BW_SHAPE_ARRAYS,  /* [["price","qty",...],...] : *_at are positions */
+    BW_SHAPE_OBJECTS, /* [{"price":..,"qty":..},...] : *_key are names */
+};
+enum bw_level_side { BW_LEVELS_BIDS, BW_LEVELS_ASKS, BW_LEVELS_BY_FIELD };
+
+typedef struct bw_levels_spec {
+    uint32_t shape;
+    uint32_t side;
+    int32_t price_at, quantity_at, orders_at, side_at; /* -1: not there */
+    char price_key[32], quantity_key[32], orders_key[32], side_key[32];
+    char bid_text[16], ask_text[16]; /* values of the side field */
+} bw_levels_spec;
+
+enum bw_message_kind {
+    BW_MESSAGE_SNAPSHOT,      /* replaces the book */
+    BW_MESSAGE_DELTA,
+    BW_MESSAGE_REST_SNAPSHOT, /* only tried on bodies given to bw_engine_load_snapshot() */
+    BW_MESSAGE_HEARTBEAT,     /* counted, never data */
+    BW_MESSAGE_CONTROL,       /* handed to Python as text */
+};
+typedef struct bw_condition_spec {
+    uint32_t slot;
+    char equals[32]; /* "" : the slot must be present, whatever its value */
+} bw_condition_spec;
+typedef struct bw_message_spec {
+    uint32_t kind;
+    uint32_t condition_count;
+    bw_condition_spec condition[BW_PLAN_CONDITIONS_MAX];
+} bw_message_spec;
+
+enum bw_sync_rule {
+    BW_SYNC_FEED_SNAPSHOT,  /* the feed sends a snapshot, then deltas */
+    BW_SYNC_REST_SNAPSHOT,  /* deltas are buffered until a REST snapshot joins them */
+    BW_SYNC_SNAPSHOTS_ONLY, /* every message replaces the book */
+};
+enum bw_continuity {
+    BW_CONTINUITY_NONE,       /* nothing to check (a checksum may do it) */
+    BW_CONTINUITY_LINK,       /* PREVIOUS == last; PREVIOUS == LAST == last is a keep-alive; LAST below PREVIOUS a reset */
+    BW_CONTINUITY_NEXT,       /* LAST == last + 1 */
+    BW_CONTINUITY_RANGE,      /* FIRST == last + 1; the first after a snapshot: FIRST <= L+1 <= LAST */
+    BW_CONTINUITY_CONNECTION, /* LAST counts every message of the connection, + 1 each */
+};
+enum bw_time_format { BW_TIME_NONE, BW_TIME_S, BW_TIME_MS, BW_TIME_US, BW_TIME_NS, BW_TIME_ISO8601 };
+
+enum bw_checksum_order { BW_CHECKSUM_ASKS_THEN_BIDS, BW_CHECKSUM_INTERLEAVED_BID_FIRST };
+enum bw_checksum_text {
+    BW_CHECKSUM_DIGITS, /* digits at the book's exponents, no point, no leading zeros */
+    BW_CHECKSUM_PLAIN,  /* shortest decimal text */
+};
+typedef struct bw_checksum_spec {
+    uint32_t levels; /* a side; 0 = the venue has no checksum */
+    uint32_t order;
+    uint32_t text;
+    char separator[4]; /* between all numbers, "" for none */
+    uint32_t is_signed;
+} bw_checksum_spec;
+
+typedef struct bw_plan_spec {
+    uint32_t key_count, levels_count, message_count;
+    const bw_key_spec *key;
+    const bw_levels_spec *levels;
+    const bw_message_spec *message;
+    uint32_t sync_rule, continuity, time_format;
+    bw_checksum_spec checksum;
+    uint32_t depth;       /* levels a side the venue keeps; 0 = no bound */
+    uint32_t client_cuts; /* 1: the client must cut to `depth` after every message */
+    char text_heartbeat[16]; /* a whole frame that is a heartbeat though not JSON ("pong"), or "" */
+} bw_plan_spec;
+
+typedef struct bw_plan bw_plan;
+
+/* NULL on a bad spec, with the reason in error[error_bytes]. */
+bw_plan *bw_plan_new(const bw_plan_spec *spec, char *error, uint32_t error_bytes);
+void bw_plan_free(bw_plan *plan);
+
+#endif

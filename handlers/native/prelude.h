@@ -1,0 +1,3 @@
+#include "control.h"
+#include "plan.h"
+#include "shm_layout.h"

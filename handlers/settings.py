@@ -1,0 +1,48 @@
+"""What one exchange process is told: the face of ``handlers`` towards the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from handlers.errors import SetupError
+
+
+@dataclass(frozen=True)
+class FeedSettings:
+    """Settings of one exchange process.
+
+    ``symbols`` are names (``BTC-USDT``), patterns (``*-USDT``) or ``*`` for all the exchange lists; empty
+    means every symbol of the exchange's customary quote currency. URLs left None are the exchange's
+    own. Byte sizes left None are chosen from the number of books.
+    """
+
+    exchange: str
+    shm_dir: Path
+    run_dir: Path
+    symbols: tuple[str, ...] = ()
+    websocket_url: str | None = None
+    rest_url: str | None = None
+    ca_file: Path | None = None  # PEM bundle trusted instead of the system's, never "no check"
+    poll: Literal["epoll", "busy"] = "epoll"
+    cpu: int | None = None  # core the native loop is pinned to
+    levels_max: int | None = None  # a side of one book
+    ring_bytes: int | None = None  # of the update ring; a power of two
+    pending_bytes: int | None = None  # for deltas that wait for their snapshot, all books together
+    source_address: str | None = None  # local address of connections and REST; budgets count by it
+
+    def __post_init__(self) -> None:
+        if self.poll not in ("epoll", "busy"):
+            raise SetupError(f"poll is {self.poll!r}", where="poll", do='use "epoll" or "busy"')
+        if self.ring_bytes is not None and (self.ring_bytes < 1 << 16 or self.ring_bytes & (self.ring_bytes - 1)):
+            raise SetupError(f"ring_bytes is {self.ring_bytes}", where="ring_bytes",
+                             do="use a power of two of at least 65536")
+
+    @property
+    def segment_path(self) -> Path:
+        return self.shm_dir / f"{self.exchange}.shm"
+
+    @property
+    def status_path(self) -> Path:
+        return self.run_dir / f"{self.exchange}.status.json"

@@ -4,7 +4,9 @@
  * copies them into the form the decoder runs. The specs hold no pointers into Python afterwards.
  * A message is walked once along the trie of keys; what no key names is skipped. Values land in
  * slots (frame-wide, or per element of an ITEMS array), levels land in a scratch array. After the
- * walk the first message whose conditions hold says what the frame was.
+ * walk the first message whose conditions hold says what the frame was; where there are items, what
+ * each item was: conditions may look at frame-wide slots and at the item's own. A key under a LEVELS
+ * or OBJECT action may hold another type of value in messages of another kind: that alone is no error.
  */
 #ifndef BW_PLAN_H
 #define BW_PLAN_H
@@ -26,6 +28,9 @@ enum bw_slot {
     BW_SLOT_PREVIOUS, /* the id of the message before */
     BW_SLOT_TIME,
     BW_SLOT_CHECKSUM,
+    BW_SLOT_PRICE,    /* with QUANTITY and SIDE: the message is itself one level (BW_SHAPE_SLOTS) */
+    BW_SLOT_QUANTITY,
+    BW_SLOT_SIDE,
     BW_SLOT_TAG0, /* discriminators: type, channel, action, event ... */
     BW_SLOT_COUNT = 16
 };
@@ -47,6 +52,7 @@ typedef struct bw_key_spec {
 enum bw_level_shape {
     BW_SHAPE_ARRAYS,  /* [["price","qty",...],...] : *_at are positions */
     BW_SHAPE_OBJECTS, /* [{"price":..,"qty":..},...] : *_key are names */
+    BW_SHAPE_SLOTS,   /* one level, in the slots PRICE, QUANTITY, SIDE; no key leads to it */
 };
 enum bw_level_side { BW_LEVELS_BIDS, BW_LEVELS_ASKS, BW_LEVELS_BY_FIELD };
 
@@ -71,6 +77,7 @@ typedef struct bw_condition_spec {
 } bw_condition_spec;
 typedef struct bw_message_spec {
     uint32_t kind;
+    int32_t slots_level; /* levels_spec of shape SLOTS that this message is, or -1 */
     uint32_t condition_count;
     bw_condition_spec condition[BW_PLAN_CONDITIONS_MAX];
 } bw_message_spec;
@@ -82,9 +89,11 @@ enum bw_sync_rule {
 };
 enum bw_continuity {
     BW_CONTINUITY_NONE,       /* nothing to check (a checksum may do it) */
-    BW_CONTINUITY_LINK,       /* PREVIOUS == last; PREVIOUS == LAST == last is a keep-alive; LAST below PREVIOUS a reset */
+    BW_CONTINUITY_LINK,       /* PREVIOUS == last; PREVIOUS == LAST == last is a keep-alive; LAST below PREVIOUS
+                               * a reset; the first after a REST snapshot L: PREVIOUS <= L < LAST */
     BW_CONTINUITY_NEXT,       /* LAST == last + 1 */
-    BW_CONTINUITY_RANGE,      /* FIRST == last + 1; the first after a snapshot: FIRST <= L+1 <= LAST */
+    BW_CONTINUITY_RANGE,      /* FIRST == last + 1; the first after a snapshot: FIRST <= L+1 <= LAST
+                               * (L == -1: not opened yet, any first message starts the book) */
     BW_CONTINUITY_CONNECTION, /* LAST counts every message of the connection, + 1 each */
 };
 enum bw_time_format { BW_TIME_NONE, BW_TIME_S, BW_TIME_MS, BW_TIME_US, BW_TIME_NS, BW_TIME_ISO8601 };
@@ -109,6 +118,8 @@ typedef struct bw_plan_spec {
     const bw_message_spec *message;
     uint32_t sync_rule, continuity, time_format;
     bw_checksum_spec checksum;
+    uint32_t snapshot_levels; /* a snapshot side with so many levels was cut there: its worst price bounds
+                               * what is verified; 0 = snapshots are whole */
     uint32_t depth;       /* levels a side the venue keeps; 0 = no bound */
     uint32_t client_cuts; /* 1: the client must cut to `depth` after every message */
     char text_heartbeat[16]; /* a whole frame that is a heartbeat though not JSON ("pong"), or "" */

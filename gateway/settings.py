@@ -1,0 +1,96 @@
+"""What the gateway and the HTTP process can be told, with every limit in one place.
+
+The numbers are related: ``check()`` holds those relations, and both processes call it before they
+start, so that a contradiction is an error at start and not a surprise under load.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class SettingsError(ValueError):
+    """A setting that cannot work; the text says which, why and what to do."""
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    """The WebSocket process. Sizes in bytes, times in the unit the name ends with."""
+
+    shm_dir: Path
+    run_dir: Path
+    host: str = "127.0.0.1"
+    port: int = 8081  # 0: any free port
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    token_file: Path | None = None  # one bearer token a line; None: open to all
+    poll: str = "epoll"  # "epoll" sleeps between changes, "busy" spins on its core
+    cpu: int | None = None  # core of the native loop
+
+    depth_default: int = 20
+    depth_max: int = 1000
+    interval_ms_default: int = 100
+    interval_ms_max: int = 60_000
+
+    clients_max: int = 10_000
+    clients_per_address: int = 64  # addresses of the loopback are not counted
+    subscriptions_per_client: int = 256
+    request_bytes_max: int = 16 << 10  # larger: error "message too large"
+    message_bytes_max: int = 64 << 10  # larger: close 1009
+    requests_per_second: int = 50
+    requests_burst: int = 1000  # more at once: close 1008
+    errors_max: int = 32  # within errors_window_s: close 1008
+    errors_window_s: float = 10.0
+    handshake_ms: int = 5000
+    ping_ms: int = 20_000  # nothing received for so long: ping
+    timeout_ms: int = 60_000  # no sign of life for so long: close 1001
+    queue_bytes_max: int = 256 << 10  # unsent bytes of a client before it is conflated
+    frame_bytes_max: int = 1_000_000  # larger snapshots are sent in pages
+    send_buffer_bytes: int = 256 << 10  # SO_SNDBUF; what stands in it can no longer be conflated
+    writer_patience_ms: int = 3000  # heartbeat age at which a feed process counts as dead
+
+    def check(self) -> None:
+        """Raises SettingsError when two settings contradict each other."""
+        if self.poll not in ("epoll", "busy"):
+            raise SettingsError(f"gateway poll = {self.poll!r}: use 'epoll' or 'busy'")
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise SettingsError("gateway TLS needs both tls_certificate and tls_key: give both or none")
+        if not 1 <= self.depth_default <= self.depth_max:
+            raise SettingsError(
+                f"gateway depth_default = {self.depth_default} must be 1..depth_max ({self.depth_max})"
+            )
+        if not 0 <= self.interval_ms_default <= self.interval_ms_max:
+            raise SettingsError("gateway interval_ms_default must be 0..interval_ms_max")
+        if self.request_bytes_max > self.message_bytes_max:
+            raise SettingsError("gateway request_bytes_max must not exceed message_bytes_max")
+        if self.ping_ms >= self.timeout_ms:
+            raise SettingsError("gateway ping_ms must be below timeout_ms, or nobody can answer in time")
+        if self.queue_bytes_max < 64 << 10:
+            raise SettingsError("gateway queue_bytes_max must be at least 65536")
+        if self.frame_bytes_max < 64 << 10:
+            raise SettingsError("gateway frame_bytes_max must be at least 65536")
+
+
+@dataclass(frozen=True)
+class HttpSettings:
+    """The HTTP process: health, metrics, directory and one-off snapshots."""
+
+    shm_dir: Path
+    run_dir: Path
+    host: str = "127.0.0.1"
+    port: int = 8080  # 0: any free port
+    websocket_port: int = 8081  # for the page that shows the live stream
+    depth_default: int = 20
+    depth_max: int = 1000
+    live_exchanges_min: int = 1  # /readyz and /health are 503 below this
+    live_books_min: int = 1
+    symbol_labels: bool = False  # per-book metrics: one series a symbol
+    writer_patience_ms: int = 3000
+
+    def check(self) -> None:
+        """Raises SettingsError when two settings contradict each other."""
+        if not 1 <= self.depth_default <= self.depth_max:
+            raise SettingsError(
+                f"http depth_default = {self.depth_default} must be 1..depth_max ({self.depth_max})"
+            )

@@ -4,14 +4,16 @@ A venue is data: it names where things stand in the exchange's messages, which o
 holds, how the checksum is made, what the limits are. ``handlers.plan`` compiles the message part for
 the native decoder; ``handlers.feed`` acts on the rest. Paths are dotted keys from the message's root
 (``"data.b"``); ``"data[].asks"`` walks every element of the array ``data``, each an update of its own.
+Durations are seconds, counts are plain numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from enum import IntEnum
-from typing import Any
+from typing import Any, Literal
 
 
 class Kind(IntEnum):
@@ -56,7 +58,8 @@ class Levels:
     """Levels at ``path``: tuples (positions are ints) or objects (positions are keys).
 
     ``side`` is "bids", "asks", or the key or position of a side field whose bid and ask values are
-    ``bid`` and ``ask``. ``orders`` is the venue's order count, None where it sends none.
+    ``bid`` and ``ask``. ``orders`` is the venue's order count, None where it sends none. Objects have
+    string positions, tuples ints; the two are not mixed.
     """
 
     path: str
@@ -69,10 +72,26 @@ class Levels:
 
 
 @dataclass(frozen=True)
-class Message:
-    """One kind of message: recognised by ``when`` (path -> literal, or None for "present")."""
+class OneLevel:
+    """A message that is itself one level: paths of its fields, and what the side field says."""
 
-    kind: str  # "snapshot", "delta", "rest_snapshot", "heartbeat", "control"
+    price: str
+    quantity: str
+    side: str
+    bid: str
+    ask: str
+
+
+@dataclass(frozen=True)
+class Message:
+    """One kind of message: recognised by ``when`` (path -> literal, or None for "present").
+
+    The first whose conditions hold counts, so the order in which a venue lists them matters. The
+    other fields are paths: ``first``, ``last``, ``previous`` of the venue's update ids, ``time``,
+    ``checksum``, ``symbol``; None where the message has none.
+    """
+
+    kind: Literal["snapshot", "delta", "rest_snapshot", "heartbeat", "control"]
     when: Mapping[str, str | None] = field(default_factory=dict)
     symbol: str | None = None
     first: str | None = None
@@ -81,6 +100,7 @@ class Message:
     time: str | None = None
     checksum: str | None = None
     levels: Sequence[Levels] = ()
+    level: OneLevel | None = None
 
 
 @dataclass(frozen=True)
@@ -88,15 +108,18 @@ class Checksum:
     """CRC-32 recipe over the best ``levels`` of each side."""
 
     levels: int
-    order: str  # "asks then bids", "interleaved, bid first"
-    text: str  # "digits" (scaled integers, no point), "plain" (shortest decimal)
+    order: Literal["asks then bids", "interleaved, bid first"]
+    text: Literal["digits", "plain"]  # scaled integers without point, or the shortest decimal
     separator: str = ""
     signed: bool = False
 
 
 @dataclass(frozen=True)
 class Instrument:
-    """One row of the venue's own symbol list. Decimals are those of tick and step."""
+    """One row of the venue's own symbol list. Decimals are those of tick and step.
+
+    ``alias_of`` names the native symbol whose book this one is; such a row has no book of its own.
+    """
 
     native: str
     base: str
@@ -104,10 +127,28 @@ class Instrument:
     price_decimals: int
     quantity_decimals: int
     kind: Kind = Kind.SPOT
+    alias_of: str = ""
 
     @property
     def canonical(self) -> str:
         return f"{self.base}-{self.quote}".upper()
+
+
+@dataclass(frozen=True)
+class Rate:
+    """At most ``count`` in any ``per_s`` seconds."""
+
+    count: int
+    per_s: float
+
+
+@dataclass(frozen=True)
+class RestSnapshot:
+    """A way to fetch a book over REST: ``path`` of a native symbol, levels a side, what it costs."""
+
+    path: Callable[[str], str]
+    levels: int
+    weight: int = 1
 
 
 @dataclass(frozen=True)
@@ -116,14 +157,15 @@ class Limits:
 
     subscriptions_per_connection: int
     subscriptions_per_request: int
-    requests_per_second: float  # subscribe messages on one connection
-    connects_per_minute: float  # connection attempts of one address
-    rest_weight_per_minute: int
-    rest_weight_snapshot: int = 1
-    rest_weight_symbols: int = 1
-    request_chars_max: int | None = None  # length of all arguments on one connection
-    message_bytes_max: int = 8 << 20
-    lifetime_s: int | None = None  # forced disconnect after
+    requests: Rate  # messages we send on one connection
+    connects: Rate  # connection attempts of one address
+    rest: Rate  # REST weight of one address
+    operations: Rate | None = None  # subscribe and unsubscribe requests on one connection
+    symbols_weight: int = 1
+    request_chars: int | None = None  # of all symbols' arguments on one connection
+    argument_chars: int = 0  # of one argument around its symbol
+    message_bytes: int = 8 << 20
+    lifetime_s: float | None = None  # forced disconnect after
     weight_header: str | None = None  # response header that tells the weight used
 
 
@@ -138,12 +180,19 @@ class Heartbeat:
 
 
 @dataclass(frozen=True)
-class Acknowledgement:
-    """What a control message says about subscriptions: which symbols (or request) were taken or refused."""
+class Answer:
+    """What a control message says.
 
+    "taken" and "refused": about ``symbols``, or about ``request`` where the venue answers requests, or
+    (neither given) about the oldest request that waits; "unsubscribed": a request to unsubscribe was
+    taken, where the venue says so. "current": ``symbols`` are all that stand on the connection.
+    "leave": the venue will cut this connection soon. "other": nothing to do.
+    """
+
+    kind: Literal["taken", "unsubscribed", "refused", "current", "leave", "other"]
+    symbols: tuple[str, ...] = ()  # native
     request: str | None = None  # our id, echoed
-    symbols: tuple[str, ...] = ()  # native symbols
-    refused: str | None = None  # the venue's reason
+    reason: str = ""  # the venue's own words
 
 
 @dataclass(frozen=True)
@@ -165,25 +214,31 @@ class Venue:
     websocket_url: str
     rest_url: str  # origin of REST requests
     symbols_path: str
-    instruments: Callable[[Any], Iterable[Instrument]]  # decoded symbol list -> rows
-    subscribe: Callable[[Sequence[str], str], str]  # native symbols, request id -> frame
-    unsubscribe: Callable[[Sequence[str], str], str]
-    acknowledge: Callable[[Any], Acknowledgement | None]  # decoded control message
+    instruments: Callable[[Any], Iterable[Instrument]]  # decoded symbol list -> tradable rows
+    subscribe: Callable[[Sequence[str], int], str]  # native symbols, request id -> frame
+    unsubscribe: Callable[[Sequence[str], int], str]
+    answer: Callable[[Any], Answer]  # a decoded control message
     messages: Sequence[Message]
     sync: Sync
     continuity: Continuity
     limits: Limits
     time_format: Time = Time.MS
     checksum: Checksum | None = None
-    checksum_state: str = "none"  # "none", "verified", "not sent"
+    checksum_state: Literal["none", "verified", "not sent"] = "none"
     heartbeat: Heartbeat = field(default_factory=Heartbeat)
     on_connect: Sequence[str] = ()  # frames sent once after connecting
-    snapshot_path: Callable[[str], str] | None = None  # native symbol -> REST path
+    snapshots: Sequence[RestSnapshot] = ()  # deepest first; the feed takes the deepest it can afford
     depth: int = 0  # levels a side the venue keeps; 0 = whole book
     client_cuts: bool = False  # the client must cut to depth after every message
-    levels_expected: int = 1000  # for sizing
-    levels_max: int = 16384
+    levels_expected: int = 1000  # a side, for sizing
+    levels_max: int = 16384  # a side; worst levels leave first
     quiet_floor_s: float = 30.0  # a symbol may be silent so long before it is suspect
-    cadence_ms: int = 0
+    cadence_ms: int = 0  # how often the venue sends one book's changes; 0 = at once
     lifecycle: str = "active"
     verified: Verified = Verified("", "")
+
+
+def decimals(increment: str | float) -> int:
+    """Decimals of a tick or step: "0.01000000" -> 2, "1e-08" -> 8, "5" -> 0."""
+    exponent = Decimal(str(increment)).normalize().as_tuple().exponent
+    return max(0, -exponent) if isinstance(exponent, int) else 0

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from handlers.errors import UsageError
 from handlers.facts import Venue
+from handlers.venues import binance, bybit, coinbase, kraken, okx
 
 
 class Exchange(NamedTuple):
@@ -46,7 +47,9 @@ EXCHANGES: tuple[Exchange, ...] = tuple(
     )
 )
 
-VENUES: dict[str, Venue] = {}
+VENUES: dict[str, Venue] = {
+    module.VENUE.id: module.VENUE for module in (binance, coinbase, okx, bybit, kraken)
+}
 
 
 def venue(exchange: str) -> Venue:

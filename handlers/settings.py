@@ -35,9 +35,10 @@ class FeedSettings:
     def __post_init__(self) -> None:
         if self.poll not in ("epoll", "busy"):
             raise SetupError(f"poll is {self.poll!r}", where="poll", do='use "epoll" or "busy"')
-        if self.ring_bytes is not None and (self.ring_bytes < 1 << 16 or self.ring_bytes & (self.ring_bytes - 1)):
-            raise SetupError(f"ring_bytes is {self.ring_bytes}", where="ring_bytes",
-                             do="use a power of two of at least 65536")
+        ring = self.ring_bytes
+        if ring is not None and (ring < 1 << 16 or ring & (ring - 1)):
+            do = "use a power of two of at least 65536"
+            raise SetupError(f"ring_bytes is {ring}", where="ring_bytes", do=do)
 
     @property
     def segment_path(self) -> Path:

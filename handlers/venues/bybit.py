@@ -103,5 +103,5 @@ VENUE = Venue(
     levels_max=256,
     quiet_floor_s=60.0,
     cadence_ms=100,
-    verified=Verified("2026-11", "bybit-exchange/docs 072c197d; recordings of 2026-08, no gap in 2,142 updates"),
+    verified=Verified("2026-11", "docs 072c197d; recordings of 2026-08, no gap in 2,142 updates"),
 )

@@ -45,7 +45,17 @@ void bw_engine_connection_down(bw_engine *engine, uint32_t connection, uint32_t 
 void bw_engine_frame(bw_engine *engine, uint32_t connection, const char *text, size_t bytes,
                      int64_t receive_ns, int64_t plaintext_ns);
 
-/* A REST body for a book that asked for one. */
+/* Many frames from one buffer in one call, for benchmarks and tests: frame i is
+ * joined[offsets[i] .. offsets[i + 1]) and is received step_ns after the one before it. frame_ns, if
+ * not NULL, gets what each took. `joined` needs BW_ENGINE_PADDING behind its last frame. Returns how
+ * many frames led to a published update. */
+uint32_t bw_engine_frames(bw_engine *engine, uint32_t connection, const char *joined,
+                          const uint32_t *offsets, uint32_t count, int64_t receive_ns,
+                          int64_t step_ns, uint32_t *frame_ns);
+
+/* A REST body for a book that asked for one (bids and asks replaced, waiting deltas joined). A body
+ * nobody asked for is taken too: load one for a quiet symbol whose subscription was acknowledged
+ * BEFORE the body was requested; with no delta waiting such a book is LIVE at once. */
 void bw_engine_load_snapshot(bw_engine *engine, uint32_t book, const char *body, size_t bytes,
                              int64_t now_ns);
 

@@ -19,6 +19,7 @@
 #define BW_PLAN_LEVELS_MAX 12u
 #define BW_PLAN_MESSAGES_MAX 16u
 #define BW_PLAN_CONDITIONS_MAX 4u
+#define BW_CHECKSUM_LEVELS_MAX 64u
 #define BW_ITEMS_MAX 64u /* elements of an ITEMS array in one frame */
 
 enum bw_slot {

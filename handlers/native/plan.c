@@ -1,0 +1,290 @@
+/* Checks a venue's plan spec and compiles it into the trie the decoder runs. Start-up only. */
+#include "decode_plan.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct plan_maker {
+    const bw_plan_spec *spec;
+    bw_plan *plan;
+    char *error;
+    uint32_t error_bytes;
+} plan_maker;
+
+__attribute__((format(printf, 2, 3))) static bool refuse(plan_maker *maker, const char *format, ...) {
+    if (maker->error && maker->error_bytes) {
+        va_list arguments;
+        va_start(arguments, format);
+        vsnprintf(maker->error, maker->error_bytes, format, arguments);
+        va_end(arguments);
+    }
+    return false;
+}
+
+/* Length of a text in a fixed array, or -1 when its NUL is missing. */
+static int text_length(const char *text, size_t room) {
+    size_t length = strnlen(text, room);
+    return length < room ? (int)length : -1;
+}
+
+static bool counts_fit(plan_maker *maker) {
+    const bw_plan_spec *spec = maker->spec;
+    if (spec->key_count == 0 || spec->key_count > BW_PLAN_KEYS_MAX) {
+        return refuse(maker, "plan: %u keys, 1 to %u can be held", spec->key_count, BW_PLAN_KEYS_MAX);
+    }
+    if (spec->levels_count > BW_PLAN_LEVELS_MAX) {
+        return refuse(maker, "plan: %u level lists, at most %u", spec->levels_count, BW_PLAN_LEVELS_MAX);
+    }
+    if (spec->message_count == 0 || spec->message_count > BW_PLAN_MESSAGES_MAX) {
+        return refuse(maker, "plan: %u messages, 1 to %u can be held", spec->message_count,
+                      BW_PLAN_MESSAGES_MAX);
+    }
+    if (spec->sync_rule > BW_SYNC_SNAPSHOTS_ONLY) {
+        return refuse(maker, "plan: unknown sync rule %u", spec->sync_rule);
+    }
+    if (spec->continuity > BW_CONTINUITY_CONNECTION) {
+        return refuse(maker, "plan: unknown continuity %u", spec->continuity);
+    }
+    if (spec->time_format > BW_TIME_ISO8601) {
+        return refuse(maker, "plan: unknown time format %u", spec->time_format);
+    }
+    if (spec->sync_rule == BW_SYNC_REST_SNAPSHOT && spec->continuity != BW_CONTINUITY_RANGE) {
+        return refuse(maker, "plan: a REST snapshot joins by update ids: continuity must be RANGE");
+    }
+    if (spec->client_cuts && spec->depth == 0) {
+        return refuse(maker, "plan: client_cuts needs a depth to cut to");
+    }
+    return true;
+}
+
+static bool compile_key(plan_maker *maker, const bw_key_spec *spec, bw_trie_key *key) {
+    int bytes = text_length(spec->text, sizeof spec->text);
+    if (bytes <= 0) return refuse(maker, "plan: a key of node %u is empty or not terminated", spec->node);
+    for (int i = 0; i < bytes; i++) {
+        if (spec->text[i] == '"' || spec->text[i] == '\\' || (unsigned char)spec->text[i] < ' ') {
+            return refuse(maker, "plan: key '%s' holds a character that JSON escapes", spec->text);
+        }
+    }
+    uint32_t limit = spec->action == BW_KEY_SLOT     ? BW_SLOT_COUNT
+                     : spec->action == BW_KEY_LEVELS ? maker->spec->levels_count
+                                                     : BW_PLAN_NODES_MAX;
+    if (spec->action > BW_KEY_LEVELS || spec->target >= limit) {
+        return refuse(maker, "plan: key '%s' has action %u with target %u, out of range", spec->text,
+                      spec->action, spec->target);
+    }
+    memset(key, 0, sizeof *key);
+    key->bytes = (uint8_t)bytes;
+    key->quoted_bytes = (uint8_t)snprintf(key->quoted, sizeof key->quoted, "\"%s\":", spec->text);
+    uint32_t head = key->quoted_bytes < BW_KEY_HEAD_BYTES ? key->quoted_bytes : BW_KEY_HEAD_BYTES;
+    memcpy(key->head, key->quoted, head);
+    memset(key->mask, 0xff, head);
+    key->action = (uint8_t)spec->action;
+    key->target = (uint8_t)spec->target;
+    return true;
+}
+
+/* Keys grouped by node; a child's number must be above its parent's, so walks end. */
+static bool compile_keys(plan_maker *maker) {
+    const bw_plan_spec *spec = maker->spec;
+    bw_plan *plan = maker->plan;
+    uint16_t used = 0;
+    for (uint32_t node = 0; node < BW_PLAN_NODES_MAX; node++) {
+        plan->node[node].key_first = used;
+        for (uint32_t i = 0; i < spec->key_count; i++) {
+            const bw_key_spec *from = &spec->key[i];
+            if (from->node >= BW_PLAN_NODES_MAX) {
+                return refuse(maker, "plan: key %u stands in node %u, at most %u", i, from->node,
+                              BW_PLAN_NODES_MAX - 1);
+            }
+            if (from->node != node) continue;
+            if (!compile_key(maker, from, &plan->key[used])) return false;
+            if (from->action <= BW_KEY_ITEMS && from->target <= node) {
+                return refuse(maker, "plan: key '%s' of node %u leads to node %u; number children above",
+                              from->text, node, from->target);
+            }
+            for (uint32_t k = plan->node[node].key_first; k < used; k++) {
+                if (strcmp(plan->key[k].quoted, plan->key[used].quoted) == 0) {
+                    return refuse(maker, "plan: key '%s' stands twice in node %u", from->text, node);
+                }
+            }
+            used++;
+        }
+        plan->node[node].key_count = (uint16_t)(used - plan->node[node].key_first);
+    }
+    return true;
+}
+
+/* An ITEMS array inside an ITEMS array would need two levels of elements: refused. */
+static bool items_nest(const bw_plan *plan, uint32_t node, bool inside) {
+    for (uint32_t i = 0; i < plan->node[node].key_count; i++) {
+        const bw_trie_key *key = &plan->key[plan->node[node].key_first + i];
+        if (key->action == BW_KEY_ITEMS && inside) return true;
+        if (key->action <= BW_KEY_ITEMS &&
+            items_nest(plan, key->target, inside || key->action == BW_KEY_ITEMS)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool compile_level_positions(plan_maker *maker, uint32_t number, const bw_levels_spec *spec,
+                                    bw_level_plan *levels) {
+    const int32_t at[] = {spec->price_at, spec->quantity_at, spec->orders_at, spec->side_at};
+    for (uint32_t i = 0; i < 4; i++) {
+        if (at[i] < 0) continue;
+        if (at[i] >= (int32_t)BW_LEVEL_FIELDS_MAX) {
+            return refuse(maker, "plan: level list %u names position %d, at most %u", number, at[i],
+                          BW_LEVEL_FIELDS_MAX - 1);
+        }
+        if (levels->field_at[at[i]] != BW_FIELD_SKIP) {
+            return refuse(maker, "plan: level list %u uses position %d twice", number, at[i]);
+        }
+        levels->field_at[at[i]] = (uint8_t)(BW_FIELD_PRICE + i);
+    }
+    if (spec->price_at < 0 || spec->quantity_at < 0) {
+        return refuse(maker, "plan: level list %u has no position for price or quantity", number);
+    }
+    return true;
+}
+
+static bool compile_level_keys(plan_maker *maker, uint32_t number, const bw_levels_spec *spec,
+                               bw_level_plan *levels) {
+    const char *key[] = {spec->price_key, spec->quantity_key, spec->orders_key, spec->side_key};
+    for (uint32_t i = 0; i < 4; i++) {
+        int bytes = text_length(key[i], sizeof spec->price_key);
+        if (bytes < 0) return refuse(maker, "plan: a key of level list %u is not terminated", number);
+        levels->key_bytes[BW_FIELD_PRICE + i] = (uint8_t)bytes;
+        memcpy(levels->key[BW_FIELD_PRICE + i], key[i], (size_t)bytes);
+    }
+    if (!levels->key_bytes[BW_FIELD_PRICE] || !levels->key_bytes[BW_FIELD_QUANTITY]) {
+        return refuse(maker, "plan: level list %u has no key for price or quantity", number);
+    }
+    return true;
+}
+
+static bool compile_levels(plan_maker *maker, uint32_t number) {
+    const bw_levels_spec *spec = &maker->spec->levels[number];
+    bw_level_plan *levels = &maker->plan->levels[number];
+    if (spec->shape > BW_SHAPE_OBJECTS || spec->side > BW_LEVELS_BY_FIELD) {
+        return refuse(maker, "plan: level list %u has shape %u, side %u: unknown", number, spec->shape,
+                      spec->side);
+    }
+    levels->shape = (uint8_t)spec->shape;
+    levels->side = (uint8_t)spec->side;
+    bool placed = spec->shape == BW_SHAPE_ARRAYS ? compile_level_positions(maker, number, spec, levels)
+                                                 : compile_level_keys(maker, number, spec, levels);
+    if (!placed || spec->side != BW_LEVELS_BY_FIELD) return placed;
+    int bid = text_length(spec->bid_text, sizeof spec->bid_text);
+    int ask = text_length(spec->ask_text, sizeof spec->ask_text);
+    bool field = spec->shape == BW_SHAPE_ARRAYS ? spec->side_at >= 0 : spec->side_key[0] != 0;
+    if (bid <= 0 || ask <= 0 || !field || strcmp(spec->bid_text, spec->ask_text) == 0) {
+        return refuse(maker, "plan: level list %u takes the side from a field: name it and both values",
+                      number);
+    }
+    levels->bid_bytes = (uint8_t)bid;
+    levels->ask_bytes = (uint8_t)ask;
+    memcpy(levels->bid_text, spec->bid_text, (size_t)bid);
+    memcpy(levels->ask_text, spec->ask_text, (size_t)ask);
+    return true;
+}
+
+static bool compile_message(plan_maker *maker, uint32_t number) {
+    const bw_message_spec *spec = &maker->spec->message[number];
+    bw_message_plan *message = &maker->plan->message[number];
+    if (spec->kind > BW_MESSAGE_CONTROL || spec->condition_count > BW_PLAN_CONDITIONS_MAX) {
+        return refuse(maker, "plan: message %u has kind %u and %u conditions: out of range", number,
+                      spec->kind, spec->condition_count);
+    }
+    message->kind = spec->kind;
+    message->condition_count = spec->condition_count;
+    for (uint32_t i = 0; i < spec->condition_count; i++) {
+        const bw_condition_spec *from = &spec->condition[i];
+        int bytes = text_length(from->equals, sizeof from->equals);
+        if (from->slot >= BW_SLOT_COUNT || bytes < 0) {
+            return refuse(maker, "plan: condition %u of message %u is out of range", i, number);
+        }
+        message->condition[i].slot = (uint8_t)from->slot;
+        message->condition[i].bytes = (uint8_t)bytes;
+        memcpy(message->condition[i].equals, from->equals, (size_t)bytes);
+        message->slots_needed |= 1u << from->slot;
+    }
+    return true;
+}
+
+static bool compile_checksum(plan_maker *maker) {
+    bw_checksum_spec *checksum = &maker->plan->checksum;
+    *checksum = maker->spec->checksum;
+    if (checksum->levels == 0) return true;
+    if (checksum->levels > BW_CHECKSUM_LEVELS_MAX || checksum->order > BW_CHECKSUM_INTERLEAVED_BID_FIRST ||
+        checksum->text > BW_CHECKSUM_PLAIN || text_length(checksum->separator, 4) < 0) {
+        return refuse(maker, "plan: checksum over %u levels (at most %u), order %u, text %u: out of range",
+                      checksum->levels, BW_CHECKSUM_LEVELS_MAX, checksum->order, checksum->text);
+    }
+    return true;
+}
+
+/* Every slot a rule reads must be filled by some key, or the rule could never hold. */
+static bool slots_filled(plan_maker *maker) {
+    uint32_t filled = 0, needed = 1u << BW_SLOT_SYMBOL;
+    for (uint32_t i = 0; i < maker->spec->key_count; i++) {
+        if (maker->spec->key[i].action == BW_KEY_SLOT) filled |= 1u << maker->spec->key[i].target;
+    }
+    switch (maker->spec->continuity) {
+    case BW_CONTINUITY_LINK: needed |= 1u << BW_SLOT_PREVIOUS | 1u << BW_SLOT_LAST; break;
+    case BW_CONTINUITY_RANGE: needed |= 1u << BW_SLOT_FIRST | 1u << BW_SLOT_LAST; break;
+    case BW_CONTINUITY_NEXT:
+    case BW_CONTINUITY_CONNECTION: needed |= 1u << BW_SLOT_LAST; break;
+    default: break;
+    }
+    if (maker->spec->checksum.levels) needed |= 1u << BW_SLOT_CHECKSUM;
+    for (uint32_t i = 0; i < maker->plan->message_count; i++) needed |= maker->plan->message[i].slots_needed;
+    if (needed & ~filled) {
+        return refuse(maker, "plan: slot %d is asked for by a rule or condition, but no key fills it",
+                      __builtin_ctz(needed & ~filled));
+    }
+    return true;
+}
+
+static bool compile(plan_maker *maker) {
+    const bw_plan_spec *spec = maker->spec;
+    bw_plan *plan = maker->plan;
+    if (!counts_fit(maker) || !compile_keys(maker)) return false;
+    if (items_nest(plan, 0, false)) return refuse(maker, "plan: items inside items cannot be walked");
+    for (uint32_t i = 0; i < spec->levels_count; i++) {
+        if (!compile_levels(maker, i)) return false;
+    }
+    plan->message_count = spec->message_count;
+    for (uint32_t i = 0; i < spec->message_count; i++) {
+        if (!compile_message(maker, i)) return false;
+    }
+    int heartbeat = text_length(spec->text_heartbeat, sizeof spec->text_heartbeat);
+    if (heartbeat < 0) return refuse(maker, "plan: text_heartbeat is not terminated");
+    plan->text_heartbeat_bytes = (uint32_t)heartbeat;
+    memcpy(plan->text_heartbeat, spec->text_heartbeat, (size_t)heartbeat);
+    plan->sync_rule = spec->sync_rule;
+    plan->continuity = spec->continuity;
+    plan->time_format = spec->time_format;
+    plan->depth = spec->depth;
+    plan->client_cuts = spec->client_cuts != 0;
+    return compile_checksum(maker) && slots_filled(maker);
+}
+
+bw_plan *bw_plan_new(const bw_plan_spec *spec, char *error, uint32_t error_bytes) {
+    plan_maker maker = {.spec = spec, .error = error, .error_bytes = error_bytes};
+    maker.plan = calloc(1, sizeof *maker.plan);
+    if (!maker.plan) {
+        refuse(&maker, "plan: no memory");
+        return NULL;
+    }
+    if (!compile(&maker)) {
+        free(maker.plan);
+        return NULL;
+    }
+    return maker.plan;
+}
+
+void bw_plan_free(bw_plan *plan) {
+    free(plan);
+}

@@ -45,6 +45,7 @@ typedef struct bw_condition {
 typedef struct bw_message_plan {
     uint32_t kind;
     uint32_t slots_needed; /* bits */
+    int32_t slots_level;   /* the message is one level, in slots, as this list says; -1: it is not */
     uint32_t condition_count;
     bw_condition condition[BW_PLAN_CONDITIONS_MAX];
 } bw_message_plan;
@@ -58,6 +59,7 @@ struct bw_plan {
     uint32_t sync_rule, continuity, time_format;
     bw_checksum_spec checksum;
     uint32_t depth;
+    uint32_t snapshot_levels;
     bool client_cuts;
     uint32_t text_heartbeat_bytes;
     char text_heartbeat[16];

@@ -50,8 +50,9 @@ static bool counts_fit(plan_maker *maker) {
     if (spec->time_format > BW_TIME_ISO8601) {
         return refuse(maker, "plan: unknown time format %u", spec->time_format);
     }
-    if (spec->sync_rule == BW_SYNC_REST_SNAPSHOT && spec->continuity != BW_CONTINUITY_RANGE) {
-        return refuse(maker, "plan: a REST snapshot joins by update ids: continuity must be RANGE");
+    if (spec->sync_rule == BW_SYNC_REST_SNAPSHOT && spec->continuity != BW_CONTINUITY_RANGE &&
+        spec->continuity != BW_CONTINUITY_LINK) {
+        return refuse(maker, "plan: a REST snapshot joins by update ids: continuity must be RANGE or LINK");
     }
     if (spec->client_cuts && spec->depth == 0) {
         return refuse(maker, "plan: client_cuts needs a depth to cut to");
@@ -66,6 +67,10 @@ static bool compile_key(plan_maker *maker, const bw_key_spec *spec, bw_trie_key 
         if (spec->text[i] == '"' || spec->text[i] == '\\' || (unsigned char)spec->text[i] < ' ') {
             return refuse(maker, "plan: key '%s' holds a character that JSON escapes", spec->text);
         }
+    }
+    if (spec->action == BW_KEY_LEVELS && spec->target < maker->spec->levels_count &&
+        maker->spec->levels[spec->target].shape == BW_SHAPE_SLOTS) {
+        return refuse(maker, "plan: key '%s' leads to a list that stands in slots", spec->text);
     }
     uint32_t limit = spec->action == BW_KEY_SLOT     ? BW_SLOT_COUNT
                      : spec->action == BW_KEY_LEVELS ? maker->spec->levels_count
@@ -167,18 +172,20 @@ static bool compile_level_keys(plan_maker *maker, uint32_t number, const bw_leve
 static bool compile_levels(plan_maker *maker, uint32_t number) {
     const bw_levels_spec *spec = &maker->spec->levels[number];
     bw_level_plan *levels = &maker->plan->levels[number];
-    if (spec->shape > BW_SHAPE_OBJECTS || spec->side > BW_LEVELS_BY_FIELD) {
+    if (spec->shape > BW_SHAPE_SLOTS || spec->side > BW_LEVELS_BY_FIELD) {
         return refuse(maker, "plan: level list %u has shape %u, side %u: unknown", number, spec->shape,
                       spec->side);
     }
     levels->shape = (uint8_t)spec->shape;
     levels->side = (uint8_t)spec->side;
-    bool placed = spec->shape == BW_SHAPE_ARRAYS ? compile_level_positions(maker, number, spec, levels)
-                                                 : compile_level_keys(maker, number, spec, levels);
+    bool placed = spec->shape == BW_SHAPE_SLOTS     ? true
+                  : spec->shape == BW_SHAPE_OBJECTS ? compile_level_keys(maker, number, spec, levels)
+                                                    : compile_level_positions(maker, number, spec, levels);
     if (!placed || spec->side != BW_LEVELS_BY_FIELD) return placed;
     int bid = text_length(spec->bid_text, sizeof spec->bid_text);
     int ask = text_length(spec->ask_text, sizeof spec->ask_text);
-    bool field = spec->shape == BW_SHAPE_ARRAYS ? spec->side_at >= 0 : spec->side_key[0] != 0;
+    bool field = spec->shape == BW_SHAPE_SLOTS ||
+                 (spec->shape == BW_SHAPE_ARRAYS ? spec->side_at >= 0 : spec->side_key[0] != 0);
     if (bid <= 0 || ask <= 0 || !field || strcmp(spec->bid_text, spec->ask_text) == 0) {
         return refuse(maker, "plan: level list %u takes the side from a field: name it and both values",
                       number);
@@ -197,6 +204,18 @@ static bool compile_message(plan_maker *maker, uint32_t number) {
         return refuse(maker, "plan: message %u has kind %u and %u conditions: out of range", number,
                       spec->kind, spec->condition_count);
     }
+    if (spec->slots_level >= 0) {
+        if ((uint32_t)spec->slots_level >= maker->spec->levels_count ||
+            maker->spec->levels[spec->slots_level].shape != BW_SHAPE_SLOTS) {
+            return refuse(maker, "plan: message %u is one level, but list %d is not of that shape", number,
+                          spec->slots_level);
+        }
+        message->slots_needed |= 1u << BW_SLOT_PRICE | 1u << BW_SLOT_QUANTITY;
+        if (maker->spec->levels[spec->slots_level].side == BW_LEVELS_BY_FIELD) {
+            message->slots_needed |= 1u << BW_SLOT_SIDE;
+        }
+    }
+    message->slots_level = spec->slots_level;
     message->kind = spec->kind;
     message->condition_count = spec->condition_count;
     for (uint32_t i = 0; i < spec->condition_count; i++) {
@@ -267,6 +286,7 @@ static bool compile(plan_maker *maker) {
     plan->continuity = spec->continuity;
     plan->time_format = spec->time_format;
     plan->depth = spec->depth;
+    plan->snapshot_levels = spec->snapshot_levels;
     plan->client_cuts = spec->client_cuts != 0;
     return compile_checksum(maker) && slots_filled(maker);
 }

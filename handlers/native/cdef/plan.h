@@ -13,6 +13,9 @@ enum bw_slot {
     BW_SLOT_PREVIOUS,
     BW_SLOT_TIME,
     BW_SLOT_CHECKSUM,
+    BW_SLOT_PRICE,
+    BW_SLOT_QUANTITY,
+    BW_SLOT_SIDE,
     BW_SLOT_TAG0,
     BW_SLOT_COUNT = 16
 };
@@ -34,6 +37,7 @@ typedef struct bw_key_spec {
 enum bw_level_shape {
     BW_SHAPE_ARRAYS,
     BW_SHAPE_OBJECTS,
+    BW_SHAPE_SLOTS,
 };
 enum bw_level_side { BW_LEVELS_BIDS, BW_LEVELS_ASKS, BW_LEVELS_BY_FIELD };
 
@@ -58,6 +62,7 @@ typedef struct bw_condition_spec {
 } bw_condition_spec;
 typedef struct bw_message_spec {
     uint32_t kind;
+    int32_t slots_level;
     uint32_t condition_count;
     bw_condition_spec condition[4];
 } bw_message_spec;
@@ -96,6 +101,7 @@ typedef struct bw_plan_spec {
     const bw_message_spec *message;
     uint32_t sync_rule, continuity, time_format;
     bw_checksum_spec checksum;
+    uint32_t snapshot_levels;
     uint32_t depth;
     uint32_t client_cuts;
     char text_heartbeat[16];

@@ -1,5 +1,118 @@
-# Everything a person types. `make` alone lists it.
+# Everything a person types. The two that matter: `make run` and `make test`; both set themselves up.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+BUILD := build/dev
+SANITIZE := build/asan
+STRICT := build/check
+ARGS ?=
+
+export PATH := $(BIN):$(PATH)
+export PYTHON
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The targets build before they run, so importing need not look again.
+export MESONPY_EDITABLE_SKIP := $(CURDIR)/$(BUILD)
+
+NATIVE := $(shell find dpdk_bindings handlers gateway \( -name '*.c' -o -name '*.h' -o -name meson.build \) 2>/dev/null) \
+          meson.build meson_options.txt pyproject.toml
+
 .DEFAULT_GOAL := help
+.PHONY: help run test test-c test-long bench check lint types analyse house fmt build peers lock schema clean
+
 help:
-	@echo "make run | test | test-long | bench | check | fmt | build | clean"
-.PHONY: help
+	@echo 'make run        five simulated exchanges, the gateway and a live table of tops (set-up included)'
+	@echo 'make test       C unit tests under sanitizers, then all tests but the long ones'
+	@echo 'make test-long  the long ones: minutes of full-rate streaming, every real capture'
+	@echo 'make bench      the figures of the README, measured here'
+	@echo 'make check      lint, format, types, C warnings as errors, static analysis, house rules'
+	@echo 'make fmt        format Python'
+	@echo 'make build      what the others build first    make clean   forget it all'
+
+run: build
+	@$(BIN)/bookwire up --simulate $(ARGS)
+
+build: $(VENV)/.built
+
+# Stamps: system packages, locked Python packages, the extension modules.
+$(VENV)/.locked: requirements.lock scripts/system
+	@scripts/system run
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.built: $(VENV)/.locked $(NATIVE)
+	@if [ -e $(VENV)/.editable ] && [ -e $(BUILD)/build.ninja ]; then \
+		$(BIN)/meson compile -C $(BUILD) >$(BUILD)/compile.log 2>&1 || { cat $(BUILD)/compile.log; exit 1; }; \
+	else \
+		$(BIN)/pip install --quiet --no-build-isolation --no-deps --editable . -Cbuild-dir=$(BUILD) && \
+		touch $(VENV)/.editable; \
+	fi
+	@touch $@
+
+$(VENV)/.locked-dev: requirements-dev.lock $(VENV)/.locked
+	@$(BIN)/pip install --quiet --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/.system-test: scripts/system
+	@mkdir -p $(VENV)
+	@scripts/system test
+	@touch $@
+
+test: $(VENV)/.locked-dev build $(VENV)/.system-test test-c peers
+	@$(BIN)/pytest -m 'not long' $(ARGS)
+
+test-long: $(VENV)/.locked-dev build $(VENV)/.system-test peers
+	@$(BIN)/pytest -m long $(ARGS)
+
+test-c: build
+	@[ -e $(SANITIZE)/build.ninja ] || $(BIN)/meson setup $(SANITIZE) -Dbuildtype=debugoptimized \
+		-Db_sanitize=address,undefined -Db_lundef=false >/dev/null
+	@$(BIN)/meson test -C $(SANITIZE) --print-errorlogs --quiet
+
+# Independent clients that tests compare us with, in an environment of their own.
+peers: $(VENV)/.locked
+	@if [ -e bench/peers.lock ] && ! cmp -s bench/peers.lock .peers/.lock; then \
+		{ [ -x .peers/bin/pip ] || $(PYTHON) -m venv .peers; } && \
+		.peers/bin/pip install --quiet --require-hashes -r bench/peers.lock && cp bench/peers.lock .peers/.lock || \
+		echo 'bookwire: no peers to be had; the tests against them will skip' >&2; \
+	fi
+
+bench: $(VENV)/.locked-dev build peers
+	@$(BIN)/python -m bench $(ARGS)
+
+check: lint types analyse house
+
+lint: $(VENV)/.locked-dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/.locked-dev build
+	@$(BIN)/mypy
+
+analyse: build
+	@scripts/system check
+	@[ -e $(STRICT)/build.ninja ] || $(BIN)/meson setup $(STRICT) -Dwerror=true -Dbuildtype=debugoptimized >/dev/null
+	@$(BIN)/meson compile -C $(STRICT) --quiet
+	@cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
+		--suppress=missingIncludeSystem -I dpdk_bindings/native -I handlers/native -I gateway/native \
+		$(wildcard dpdk_bindings/native handlers/native gateway/native)
+
+house: $(VENV)/.locked-dev build
+	@$(BIN)/pytest -q tests/house
+
+fmt: $(VENV)/.locked-dev
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+# Rewrites both locks; the only target that looks for newer versions.
+lock:
+	@uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --universal \
+		--python-version 3.11 --extra build pyproject.toml -o requirements.lock
+	@uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --universal --python-version 3.11 \
+		--extra build --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+schema: build
+	@$(BIN)/python -m appliance.config_read > docs/config.schema.json
+
+clean:
+	@rm -rf build $(VENV) .peers .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

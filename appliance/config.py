@@ -1,18 +1,21 @@
 """The configuration: one TOML file, every key known, every default stated here.
 
-Where a value comes from, strongest first: command-line flag, environment (``BOOKWIRE_...``), file, default.
-The dataclasses below are the schema; ``docs/config.schema.json`` is made from them.
+Where a value comes from, strongest first: command-line flag, environment (``BOOKWIRE_<TABLE>_<KEY>``), file,
+default. These classes are the schema: ``docs/config.schema.json`` and the reference in
+``docs/configuration.md`` are made from them, and ``config_read`` holds a file to them.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
 
 MAJORS = ("BTC", "ETH", "SOL", "XRP", "DOGE", "ADA", "AVAX", "LINK", "LTC", "DOT")
-# Ten majors in both dollars: live within seconds on every venue. All symbols (`*-USDT`) cost Binance
+# Ten majors in both dollars: live within seconds on every exchange. All symbols (`*-USDT`) cost Binance
 # alone some twenty minutes of its REST budget at start, so that is asked for, not assumed.
 DEFAULT_SYMBOLS = tuple(f"{base}-{quote}" for base in MAJORS for quote in ("USDT", "USD"))
 DEFAULT_EXCHANGES = ("binance", "coinbase", "okx", "bybit", "kraken")
@@ -26,65 +29,93 @@ def default_run_dir() -> Path:
     return Path(os.environ.get("TMPDIR", "/tmp")) / f"bookwire-{os.getuid()}"
 
 
-@dataclass(frozen=True)
-class Box:
+def _about(text: str) -> Meta:
+    return Meta(description=text)
+
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Bytes = Annotated[int, Meta(ge=1)]
+
+
+class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class Box(_Table, frozen=True):
     """Where this machine keeps what the processes share."""
 
-    shm_dir: Path = Path("/dev/shm/bookwire")
-    run_dir: Path = field(default_factory=default_run_dir)
+    shm_dir: Annotated[Path, _about("Segments of shared memory, one file an exchange. Default: /dev/shm/bookwire.")] = msgspec.field(
+        default_factory=lambda: Path("/dev/shm/bookwire")
+    )
+    run_dir: Annotated[
+        Path, _about("Sockets, bells and status files. Default: $XDG_RUNTIME_DIR/bookwire, else the user's own.")
+    ] = msgspec.field(default_factory=default_run_dir)
 
 
-@dataclass(frozen=True)
-class ExchangeTable:
-    """One exchange's own settings; None and () mean "as the venue's facts or [exchanges] say"."""
+class Exchanges(_Table, frozen=True):
+    """Which exchanges run, and which symbols each takes unless its own table says otherwise."""
 
-    symbols: tuple[str, ...] = ()
-    websocket_url: str | None = None
-    rest_url: str | None = None
-    ca_file: Path | None = None
-    poll: str = "epoll"
-    cpu: int | None = None
-    levels_max: int | None = None
-    source_address: str | None = None
+    enabled: Annotated[tuple[str, ...], _about("Exchanges to run, each a process of its own.")] = DEFAULT_EXCHANGES
+    symbols: Annotated[
+        tuple[str, ...],
+        _about("Names (BTC-USDT), patterns (*-USDT), or * for all. An exchange takes those it lists."),
+    ] = DEFAULT_SYMBOLS
 
 
-@dataclass(frozen=True)
-class Gateway:
+class Exchange(_Table, frozen=True):
+    """One exchange's own settings, [exchange.<id>]; what is left out is as the exchange's facts say."""
+
+    symbols: Annotated[tuple[str, ...], _about("Instead of [exchanges] symbols; empty: those.")] = ()
+    websocket_url: Annotated[str | None, _about("Instead of the exchange's own address.")] = None
+    rest_url: Annotated[str | None, _about("Instead of the exchange's own address.")] = None
+    ca_file: Annotated[Path | None, _about("PEM bundle to trust instead of the system's.")] = None
+    poll: Annotated[
+        Literal["epoll", "busy"], _about("epoll sleeps when nothing comes; busy spins and needs a core of its own.")
+    ] = "epoll"
+    cpu: Annotated[int | None, _about("Core the native loop is pinned to. Default: where cores allow.")] = None
+    levels_max: Annotated[Bytes | None, _about("Levels kept a side of one book.")] = None
+    ring_bytes: Annotated[Bytes | None, _about("Update ring, bytes, a power of two.")] = None
+    pending_bytes: Annotated[Bytes | None, _about("Updates that wait for a snapshot, bytes, all books.")] = None
+    source_address: Annotated[str | None, _about("Local address of its connections and requests.")] = None
+
+
+class Gateway(_Table, frozen=True):
     """The WebSocket gateway."""
 
-    host: str = "127.0.0.1"
-    port: int = 8081
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
-    token_file: Path | None = None
-    depth_max: int = 1000
+    host: Annotated[str, _about("Address to listen on.")] = "127.0.0.1"
+    port: Annotated[Port, _about("TCP port.")] = 8081
+    tls_certificate: Annotated[Path | None, _about("PEM chain; with tls_key makes it wss://.")] = None
+    tls_key: Annotated[Path | None, _about("PEM key.")] = None
+    token_file: Annotated[Path | None, _about("One bearer token a line; without it everybody may read.")] = None
+    depth_max: Annotated[int, Meta(ge=1, le=5000, description="Levels a side a subscriber may ask for.")] = 1000
 
 
-@dataclass(frozen=True)
-class Http:
+class Http(_Table, frozen=True):
     """REST, health and metrics."""
 
-    host: str = "127.0.0.1"
-    port: int = 8080
+    host: Annotated[str, _about("Address to listen on.")] = "127.0.0.1"
+    port: Annotated[Port, _about("TCP port.")] = 8080
 
 
-@dataclass(frozen=True)
-class Simulate:
-    """The built-in exchanges of ``up --simulate``."""
+class Simulate(_Table, frozen=True):
+    """The built-in exchanges of ``bookwire up --simulate``."""
 
-    symbols: tuple[str, ...] = ("BTC-USDT", "ETH-USDT", "SOL-USDT")
-    rate: float = 20.0  # updates a second and symbol
-    seed: int = 1
+    symbols: Annotated[tuple[str, ...], _about("What they list.")] = ("BTC-USDT", "ETH-USDT", "SOL-USDT")
+    rate: Annotated[float, Meta(gt=0, description="Updates a second and symbol.")] = 20.0
+    seed: Annotated[int, _about("The same seed, the same order flow.")] = 1
 
 
-@dataclass(frozen=True)
-class Config:
-    """Everything, with defaults filled in."""
+class Config(_Table, frozen=True):
+    """Bookwire's configuration file."""
 
-    box: Box = field(default_factory=Box)
-    enabled: tuple[str, ...] = DEFAULT_EXCHANGES
-    symbols: tuple[str, ...] = DEFAULT_SYMBOLS
-    exchange: Mapping[str, ExchangeTable] = field(default_factory=dict)
-    gateway: Gateway = field(default_factory=Gateway)
-    http: Http = field(default_factory=Http)
-    simulate: Simulate = field(default_factory=Simulate)
+    box: Box = msgspec.field(default_factory=Box)
+    exchanges: Exchanges = msgspec.field(default_factory=Exchanges)
+    exchange: dict[str, Exchange] = msgspec.field(default_factory=dict)
+    gateway: Gateway = msgspec.field(default_factory=Gateway)
+    http: Http = msgspec.field(default_factory=Http)
+    simulate: Simulate = msgspec.field(default_factory=Simulate)
+
+    def of(self, exchange: str) -> Exchange:
+        """The exchange's table with its symbols filled in."""
+        table = self.exchange.get(exchange, Exchange())
+        return table if table.symbols else msgspec.structs.replace(table, symbols=self.exchanges.symbols)

@@ -34,7 +34,9 @@ def _about(text: str) -> Meta:
 
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
-Bytes = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=1)]
+Poll = Literal["epoll", "busy"]
+POLL = "epoll sleeps when nothing comes; busy spins and needs a core of its own."
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -69,25 +71,44 @@ class Exchange(_Table, frozen=True):
     websocket_url: Annotated[str | None, _about("Instead of the exchange's own address.")] = None
     rest_url: Annotated[str | None, _about("Instead of the exchange's own address.")] = None
     ca_file: Annotated[Path | None, _about("PEM bundle to trust instead of the system's.")] = None
-    poll: Annotated[
-        Literal["epoll", "busy"], _about("epoll sleeps when nothing comes; busy spins and needs a core of its own.")
-    ] = "epoll"
+    poll: Annotated[Poll, _about(POLL)] = "epoll"
     cpu: Annotated[int | None, _about("Core the native loop is pinned to. Default: where cores allow.")] = None
-    levels_max: Annotated[Bytes | None, _about("Levels kept a side of one book.")] = None
-    ring_bytes: Annotated[Bytes | None, _about("Update ring, bytes, a power of two.")] = None
-    pending_bytes: Annotated[Bytes | None, _about("Updates that wait for a snapshot, bytes, all books.")] = None
+    levels_max: Annotated[Count | None, _about("Levels kept a side of one book.")] = None
+    ring_bytes: Annotated[Count | None, _about("Update ring, bytes, a power of two.")] = None
+    pending_bytes: Annotated[Count | None, _about("Updates that wait for a snapshot, bytes, all books.")] = None
     source_address: Annotated[str | None, _about("Local address of its connections and requests.")] = None
 
 
 class Gateway(_Table, frozen=True):
-    """The WebSocket gateway."""
+    """The WebSocket gateway, and its limits."""
 
     host: Annotated[str, _about("Address to listen on.")] = "127.0.0.1"
     port: Annotated[Port, _about("TCP port.")] = 8081
     tls_certificate: Annotated[Path | None, _about("PEM chain; with tls_key makes it wss://.")] = None
     tls_key: Annotated[Path | None, _about("PEM key.")] = None
     token_file: Annotated[Path | None, _about("One bearer token a line; without it everybody may read.")] = None
-    depth_max: Annotated[int, Meta(ge=1, le=5000, description="Levels a side a subscriber may ask for.")] = 1000
+    poll: Annotated[Poll, _about(POLL)] = "epoll"
+    cpu: Annotated[int | None, _about("Core its native loop is pinned to. Default: where cores allow.")] = None
+    depth_default: Annotated[Count, _about("Levels a side where a subscriber names none.")] = 20
+    depth_max: Annotated[Count, _about("Levels a side a subscriber may ask for.")] = 1000
+    interval_ms_default: Annotated[int, _about("Least time between two pushes of a subscription.")] = 100
+    interval_ms_max: Annotated[Count, _about("Longest interval a subscriber may ask for.")] = 60_000
+    clients_max: Annotated[Count, _about("Connections.")] = 10_000
+    clients_per_address: Annotated[Count, _about("Connections of one address; loopback is not counted.")] = 64
+    subscriptions_per_client: Annotated[Count, _about("Subscriptions of one connection.")] = 256
+    request_bytes_max: Annotated[Count, _about("A longer request is answered by an error.")] = 16 << 10
+    message_bytes_max: Annotated[Count, _about("A longer message closes the connection (1009).")] = 64 << 10
+    requests_per_second: Annotated[Count, _about("Requests of one connection, sustained.")] = 50
+    requests_burst: Annotated[Count, _about("Requests at once; more close the connection (1008).")] = 1000
+    errors_max: Annotated[Count, _about("Errors within errors_window_s that close the connection (1008).")] = 32
+    errors_window_s: Annotated[float, _about("Seconds in which errors are counted.")] = 10.0
+    handshake_ms: Annotated[Count, _about("Time a client has for TLS and the upgrade.")] = 5000
+    ping_ms: Annotated[Count, _about("Silence after which a client is pinged.")] = 20_000
+    timeout_ms: Annotated[Count, _about("Silence after which a client is closed (1001).")] = 60_000
+    queue_bytes_max: Annotated[Count, _about("Unsent bytes after which a client is conflated.")] = 256 << 10
+    frame_bytes_max: Annotated[Count, _about("Larger snapshots are sent in pages.")] = 1_000_000
+    send_buffer_bytes: Annotated[Count, _about("Socket buffer; what is in it cannot be conflated.")] = 256 << 10
+    writer_patience_ms: Annotated[Count, _about("Silence after which an exchange's process is dead.")] = 3000
 
 
 class Http(_Table, frozen=True):
@@ -95,6 +116,12 @@ class Http(_Table, frozen=True):
 
     host: Annotated[str, _about("Address to listen on.")] = "127.0.0.1"
     port: Annotated[Port, _about("TCP port.")] = 8080
+    depth_default: Annotated[Count, _about("Levels a side where a request names none.")] = 20
+    depth_max: Annotated[Count, _about("Levels a side a request may ask for.")] = 1000
+    live_exchanges_min: Annotated[int, _about("Fewer live exchanges: not ready (503).")] = 1
+    live_books_min: Annotated[int, _about("Fewer live books: not ready (503).")] = 1
+    symbol_labels: Annotated[bool, _about("Metrics of every book: one series a symbol.")] = False
+    writer_patience_ms: Annotated[Count, _about("Silence after which an exchange's process is dead.")] = 3000
 
 
 class Simulate(_Table, frozen=True):

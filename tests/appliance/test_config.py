@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 import tomllib
 
 from appliance import config_read
-from appliance.config import Config
+from appliance.config import Config, Exchange, Gateway, Http
+from gateway.settings import GatewaySettings, HttpSettings
 from handlers.errors import SetupError
+from handlers.settings import FeedSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -102,6 +105,20 @@ def test_the_published_schema_is_the_code_and_holds_for_what_it_prints() -> None
     jsonschema.validate(tables, published)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"gateway": {"prot": 1}}, published)
+
+
+@pytest.mark.parametrize(
+    ("table", "settings", "filled_in"),
+    [
+        (Gateway, GatewaySettings, {"shm_dir", "run_dir"}),
+        (Http, HttpSettings, {"shm_dir", "run_dir", "websocket_port"}),
+        (Exchange, FeedSettings, {"shm_dir", "run_dir", "exchange"}),
+    ],
+)
+def test_a_table_offers_what_its_room_can_be_told(table: type, settings: type, filled_in: set[str]) -> None:
+    rooms = {field.name: field.default for field in dataclasses.fields(settings) if field.name not in filled_in}
+    offered = dict(zip(table.__struct_fields__, table.__struct_defaults__, strict=True))
+    assert offered == rooms
 
 
 def test_the_reference_lists_every_key() -> None:

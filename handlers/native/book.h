@@ -5,7 +5,9 @@
  * bracket a batch of changes by bw_book_begin()/bw_book_end(), which work the sequence lock and
  * refresh the top levels; everything between is one consistent step for readers.
  *
- * Full book: the worst level leaves first (counted, and told to the caller as a change).
+ * Full book: the worst level leaves first (told to the caller as a change). Counted here, so not by
+ * the caller: book->evicted and book->absent_deletes. What leaves draws side->verified_price in to the
+ * worst level that stays: what lies beyond is no longer known to be right.
  */
 #ifndef BW_BOOK_H
 #define BW_BOOK_H
@@ -21,18 +23,36 @@ typedef struct bw_book_store {
     uint32_t *free_chunk;   /* stack of free chunk indexes, private to the owner */
     uint32_t free_count;
     uint32_t chunk_capacity;
+    uint32_t reserved_chunks; /* one for each empty side, so that a first level always finds room */
+    uint32_t book_capacity;
+    bw_book *book;
+    const bw_side *finger_side; /* where the last change was: the next is often near */
+    uint32_t finger;
+    uint32_t orders_seen; /* 0: every orders field of the pool is 0 and need not be moved */
+    size_t mapped_bytes;  /* of a store with memory of its own */
 } bw_book_store;
 
 /* Builds a store with `books` books of `level_capacity` levels a side in memory of its own
  * (mirrors, tests). NULL if memory is short. `chunk_capacity` 0: enough for all books full. */
 bw_book_store *bw_book_store_new(uint32_t books, uint32_t level_capacity, uint32_t chunk_capacity);
 void bw_book_store_free(bw_book_store *store);
+
+/* The same over memory that belongs to someone else: `base` has zeroed books, directories and chunks
+ * at the given offsets; free_chunk has room for chunk_capacity indexes. */
+typedef struct bw_book_area {
+    uint8_t *base;
+    uint64_t book_offset, directory_offset, chunk_offset;
+    uint32_t books, level_capacity, chunk_capacity;
+} bw_book_area;
+void bw_book_store_init(bw_book_store *store, const bw_book_area *area, uint32_t *free_chunk);
+uint32_t bw_book_directory_capacity(uint32_t level_capacity); /* entries of one side */
+
 bw_book *bw_book_store_at(bw_book_store *store, uint32_t book);
 
 void bw_book_begin(bw_book *book);
 void bw_book_end(bw_book_store *store, bw_book *book);
 
-/* Drops all levels of both sides and gives their chunks back. */
+/* Drops all levels of both sides, gives their chunks back, sets both verified_price to 0. */
 void bw_book_clear(bw_book_store *store, bw_book *book);
 
 /* Sets a level (quantity 0 removes it). `price` is the plain mantissa for either side.
@@ -47,8 +67,8 @@ enum bw_set bw_book_set(bw_book_store *store, bw_book *book, uint32_t side, int6
 uint32_t bw_book_cut(bw_book_store *store, bw_book *book, uint32_t side, uint32_t depth,
                      int64_t *left, uint32_t capacity);
 
-/* Multiplies every price by 10^price_up and quantity by 10^quantity_up; false on overflow (the
- * book is then untouched). */
+/* Multiplies every price by 10^price_up and quantity by 10^quantity_up and raises the book's
+ * exponents by as much; false on overflow (the book is then untouched). */
 bool bw_book_rescale(bw_book_store *store, bw_book *book, uint32_t price_up, uint32_t quantity_up);
 
 /* Best `depth` levels of a side, best first, into `out`; returns how many. Owner's side only. */

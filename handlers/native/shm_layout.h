@@ -99,7 +99,8 @@ typedef struct bw_book {
     uint8_t verified_by;
     uint8_t verifier_state;
     uint32_t top_count[BW_SIDES];
-    uint64_t reserved0;
+    uint32_t top_stale; /* the writer's own, inside a write: bit per side whose top[] must be redone */
+    uint32_t reserved0;
 
     /* line 1: stamps of the last update */
     alignas(64) int64_t exchange_ns; /* 0 = the venue gave none */

@@ -1,8 +1,8 @@
 """Failures that end a process, each with what, where, what to do, and an exit code.
 
-    SetupError            78  the configuration cannot work
-    ├── UsageError        64  a name that nobody knows (exchange, symbol)
-    └── UnavailableError  69  something outside is missing (shared memory, CA file, REST answer)
+SetupError            78  the configuration cannot work
+├── UsageError        64  a name that nobody knows (exchange, symbol)
+└── UnavailableError  69  something outside is missing (shared memory, CA file, REST answer)
 """
 
 from __future__ import annotations

@@ -87,7 +87,6 @@ VENUE = Venue(
         ),
         Message(
             "rest_snapshot",
-            when={"lastUpdateId": None},
             last="lastUpdateId",
             levels=(Levels("bids", "bids"), Levels("asks", "asks")),
         ),

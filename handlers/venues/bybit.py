@@ -59,7 +59,7 @@ def answer(message: Any) -> Answer:
 def book(kind: Any) -> Message:
     return Message(
         kind,
-        when={"topic": None, "type": kind},
+        when={"type": kind, "data.u": None},
         symbol="data.s",
         last="data.u",
         time="cts",

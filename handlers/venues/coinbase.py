@@ -60,9 +60,7 @@ def answer(message: Any) -> Answer:
     return Answer("current", symbols=tuple(symbol for symbols in standing for symbol in symbols))
 
 
-LEVELS = (
-    Levels("events[].updates", "side", "price_level", "new_quantity", bid="bid", ask="offer"),
-)
+LEVELS = (Levels("events[].updates", "side", "price_level", "new_quantity", bid="bid", ask="offer"),)
 
 
 def book(kind: Any, wire: str) -> Message:

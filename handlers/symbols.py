@@ -1,0 +1,60 @@
+"""Which of an exchange's symbols are wanted: names, patterns, or all.
+
+``BTC/USDT``, ``btc-usdt``, ``BTC-USDT`` and the exchange's own form name the same symbol. Only
+symbols the exchange lists as tradable can be chosen.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Iterable, Sequence
+
+from handlers.errors import UsageError
+from handlers.facts import Instrument, Venue
+
+CANONICAL_BYTES = 31
+NATIVE_BYTES = 39
+ASSET_BYTES = 15
+
+
+def publishable(row: Instrument) -> bool:
+    """Whether the names fit a shared-memory directory row (bw_symbol)."""
+    assets = all(0 < len(asset.encode()) <= ASSET_BYTES for asset in (row.base, row.quote))
+    return assets and len(row.canonical) <= CANONICAL_BYTES and len(row.native.encode()) <= NATIVE_BYTES
+
+
+def choose(venue: Venue, listed: Iterable[Instrument], wanted: Sequence[str]) -> list[Instrument]:
+    """Rows to make books of, in the order wanted, each once; none wanted means all of the venue's quote.
+
+    An alias (a name for another symbol's book) answers to its own name, but no pattern brings it in.
+    Raises UsageError for a name or pattern that matches nothing.
+    """
+    rows = [row for row in listed if publishable(row)]
+    by_native = {row.native: row for row in rows}
+    by_name = {row.canonical: row for row in reversed(rows)}  # of doubles the first listed counts
+    books = {row.canonical: row for row in rows if not row.alias_of and by_name[row.canonical] is row}
+    chosen: dict[str, Instrument] = {}
+    for text in wanted or (f"*-{venue.quote}",):
+        name = text.upper().replace("/", "-")
+        if "*" in name or "?" in name:
+            found = [row for key, row in books.items() if fnmatch.fnmatchcase(key, name)]
+        else:
+            row = by_native.get(text) or by_name.get(name)
+            while row is not None and row.alias_of:
+                row = by_native.get(row.alias_of)
+            found = [row] if row is not None else []
+        if not found:
+            raise _unknown(venue, text, name, by_name)
+        chosen.update((row.native, row) for row in found)
+    return list(chosen.values())
+
+
+def _unknown(venue: Venue, text: str, name: str, known: Iterable[str]) -> UsageError:
+    near = difflib.get_close_matches(name, list(known), n=3)
+    hint = f"; near it: {', '.join(near)}" if near else ""
+    return UsageError(
+        f"{venue.name} lists no tradable symbol {text!r}{hint}",
+        where="symbols",
+        do=f"see `bookwire symbols {venue.id}`, or use a pattern such as *-{venue.quote}",
+    )

@@ -1,0 +1,10 @@
+"""One file per exchange, each with its protocol written from the exchange's documentation."""
+
+from __future__ import annotations
+
+from appliance.simulator.exchange import Exchange
+
+from .binance import Binance
+from .okx import Okx
+
+EXCHANGES: dict[str, type[Exchange]] = {each.id: each for each in (Binance, Okx)}

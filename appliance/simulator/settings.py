@@ -1,0 +1,41 @@
+"""What a simulator run is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorSettings:
+    """Settings of `run`.
+
+    `symbols` are canonical (BTC-USDT), or a bare base (BTC) which takes each exchange's usual quote, or
+    EXCHANGE:SYMBOL for one exchange only. `rate` is updates per second and book. `levels` is per side.
+    `port` 0 takes free ports, otherwise the exchanges take port, port + 1, ... in their order.
+    """
+
+    exchanges: tuple[str, ...] = ("binance", "coinbase", "okx", "bybit", "kraken")
+    symbols: tuple[str, ...] = ("BTC", "ETH", "SOL")
+    rate: float = 20.0
+    seed: int = 1
+    levels: int = 1000
+    burst: int = 8
+    state_dir: Path = Path("simulator-state")
+    host: str = "127.0.0.1"
+    port: int = 0
+    faults: Path | None = None
+    limits: bool = True
+    age_limit: float | None = 86_400.0
+    okx_checksums: bool = False
+    paused: bool = False
+
+
+def symbols_for(settings: SimulatorSettings, exchange: str, quote: str) -> tuple[str, ...]:
+    """The canonical symbols of one exchange, in order and without repetition."""
+    chosen: dict[str, None] = {}
+    for entry in settings.symbols:
+        owner, colon, symbol = entry.rpartition(":")
+        if not colon or owner == exchange:
+            chosen[(symbol if "-" in symbol else f"{symbol}-{quote}").upper()] = None
+    return tuple(chosen)

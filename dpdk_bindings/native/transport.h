@@ -28,10 +28,13 @@ struct bw_transport {
     const bw_transport_ops *ops;
 };
 
-/* Starts a non-blocking kernel connect. `busy_poll_us` > 0 asks for SO_BUSY_POLL where allowed. */
+/* Starts a non-blocking kernel connect. `source` NULL: the kernel chooses. `busy_poll_us` > 0 asks for
+ * SO_BUSY_POLL where allowed. NULL with an errno in *error. */
 bw_transport *bw_socket_connect(const struct sockaddr *address, socklen_t address_bytes,
-                                uint32_t busy_poll_us, int *error);
-/* Takes over an accepted descriptor. */
+                                const struct sockaddr *source, socklen_t source_bytes, uint32_t busy_poll_us,
+                                int *error);
+/* Takes over an accepted descriptor (made non-blocking, closed by ops->close). NULL: it is still the
+ * caller's. */
 bw_transport *bw_socket_adopt(int descriptor);
 
 #endif

@@ -1,3 +1,0 @@
-#include "clock.h"
-int bw_wire_abi(void);
-int bw_wire_abi(void) { return 1; }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +74,7 @@ class Connection:
             self.abort()
             return False
         self._transport.write(raw)
+        self.last_sent = time.monotonic()
         self.frames += 1
         return True
 

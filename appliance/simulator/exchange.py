@@ -105,6 +105,11 @@ class Exchange(ABC):
             self.books[book.symbol] = self.by_name[book.name] = book
             self.prepare(book)
 
+    @classmethod
+    def adapt(cls, instrument: Instrument) -> Instrument:
+        """The instrument with this exchange's decimals."""
+        return instrument
+
     # --- what a protocol supplies
 
     @abstractmethod
@@ -170,15 +175,17 @@ class Exchange(ABC):
         """Is anybody subscribed to the symbol?"""
         return any(topic.symbol == symbol and readers for topic, readers in self.topics.items())
 
-    def subscribe(self, connection: Connection, topic: Topic) -> None:
-        """Add a topic and send its snapshot (unless the symbol is silent)."""
+    def subscribe(self, connection: Connection, topic: Topic, *, snapshot: bool = True) -> None:
+        """Add a topic and send its snapshot (later, when the symbol is silent)."""
         self.topics.setdefault(topic, {})[connection.number] = connection
         connection.topics.add(topic)
         self.muted.discard((connection.number, topic))
+        if not snapshot:
+            return
         if topic.symbol and self.silent(topic.symbol):
             connection.waiting.add(topic)
-            return
-        self._send_snapshot(connection, topic)
+        else:
+            self._send_snapshot(connection, topic)
 
     def unsubscribe(self, connection: Connection, topic: Topic) -> bool:
         """Remove a topic; False when it was not there."""

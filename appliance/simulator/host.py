@@ -181,6 +181,8 @@ class Host:
         fault = parse_fault(request, self.exchange.books, time.monotonic())
         if fault.name in ("wrong_checksum", "zero_checksum") and not self.exchange.has_checksum:
             raise FaultError(f"{self.exchange.id} sends no checksum")
+        if fault.name == "restart" and type(self.exchange).restart is Exchange.restart:
+            raise FaultError(f"{self.exchange.id} announces nothing when it restarts: close the connections")
         if fault.kind == ACTION:
             self._act(fault)
         elif fault.kind == CONNECTION:

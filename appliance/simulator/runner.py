@@ -53,7 +53,8 @@ class Simulator:
         kind = EXCHANGES[name]
         try:
             instruments = [
-                make_instrument(symbol) for symbol in symbols_for(settings, name, kind.default_quote)
+                kind.adapt(make_instrument(symbol))
+                for symbol in symbols_for(settings, name, kind.default_quote)
             ]
         except ValueError as error:
             raise SimulatorError(str(error), BAD_NAME) from error

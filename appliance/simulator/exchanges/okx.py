@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import orjson
@@ -44,6 +44,12 @@ class Okx(Exchange):
     websocket_path: ClassVar[str] = "/ws/v5/public"
     has_checksum: ClassVar[bool] = True
     real_checksums: bool = False
+
+    @classmethod
+    def adapt(cls, instrument: Instrument) -> Instrument:
+        if instrument.base == "BTC" and instrument.price_decimals == 2:
+            return replace(instrument, price_decimals=1, start=instrument.start // 10, quantity_decimals=8)
+        return instrument
 
     def native(self, instrument: Instrument) -> str:
         return f"{instrument.base}-{instrument.quote}"

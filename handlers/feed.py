@@ -1,0 +1,115 @@
+"""The process of one exchange: symbols, shared memory, the native loop, and a keeper for its books.
+
+``run`` blocks until SIGTERM or SIGINT and returns the process's exit code. The asyncio thread decides;
+the native loop has a thread of its own. What the process needs at its start and cannot get ends it
+with what, where, what to do; what goes wrong later is repaired, never given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from dataclasses import replace
+
+import orjson
+
+from handlers._ffi import lib
+from handlers.backoff import Backoff
+from handlers.errors import SetupError, UnavailableError
+from handlers.facts import Instrument, Venue
+from handlers.keeper import Keeper
+from handlers.lines import Line
+from handlers.logs import Log
+from handlers.native_feed import NativeFeed
+from handlers.registry import venue as venue_of
+from handlers.rest import Rest, RestError
+from handlers.settings import FeedSettings
+from handlers.subscriptions import shard
+from handlers.symbols import choose
+
+SYMBOLS_TRIES = 4
+WARM_UP_S = 300.0  # all snapshots of a start should fit the REST budget of so many seconds
+
+
+def run(settings: FeedSettings) -> int:
+    """Keeps the exchange's books until told to stop. Returns 0, or the code of what prevented it."""
+    log = Log("feed", exchange=settings.exchange)
+    try:
+        return asyncio.run(_main(settings, log))
+    except SetupError as error:
+        log("cannot_start", what=error.what, where=error.where or None, do=error.do or None)
+        return error.exit_code
+
+
+async def _main(settings: FeedSettings, log: Log) -> int:
+    venue = venue_of(settings.exchange)
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        settings.run_dir.mkdir(parents=True, exist_ok=True)
+        async with Rest(venue, settings) as rest:
+            books = choose(venue, await list_symbols(venue, rest, log), settings.symbols)
+            return await _keep(affordable(venue, len(books)), settings, rest, books, log)
+    except OSError as error:
+        raise UnavailableError(str(error), where=str(settings.run_dir), do="make it writable") from error
+    except asyncio.CancelledError:
+        log("stopped")
+        return 0
+    finally:
+        settings.status_path.unlink(missing_ok=True)
+
+
+async def list_symbols(venue: Venue, rest: Rest, log: Log) -> list[Instrument]:
+    """The exchange's own list of what trades. Raises UnavailableError after a few tries."""
+    backoff = Backoff(cap_s=8.0)
+    while True:
+        try:
+            body = await rest.get(venue.symbols_path, venue.limits.symbols_weight)
+            return list(venue.instruments(orjson.loads(body)))
+        except (RestError, ValueError, KeyError, TypeError) as error:
+            where = rest.base + venue.symbols_path
+            wanted_s = error.retry_s if isinstance(error, RestError) else 0.0
+            if backoff.failures + 1 >= SYMBOLS_TRIES or wanted_s > WARM_UP_S:
+                do = "check the network, rest_url and ca_file; the process can be started again at any time"
+                raise UnavailableError(f"no symbol list: {error}", where=where, do=do) from error
+            delay = max(wanted_s, backoff.fail())
+            log("symbols_failed", where=where, reason=error, retry_s=round(delay, 1))
+            await asyncio.sleep(delay)
+
+
+def affordable(venue: Venue, books: int) -> Venue:
+    """The venue with the deepest REST snapshot that all books can have within the warm-up."""
+    rate = venue.limits.rest
+    budget = rate.count / rate.per_s * WARM_UP_S
+    fitting = [how for how in venue.snapshots if books * how.weight <= budget]
+    return replace(venue, snapshots=tuple((fitting or venue.snapshots[-1:])[:1]))
+
+
+async def _keep(venue: Venue, settings: FeedSettings, rest: Rest, books: list[Instrument], log: Log) -> int:
+    shards = shard(venue, [row.native for row in books], lib.BW_FEED_CONNECTIONS_MAX - 1)
+    native = NativeFeed(venue, settings, len(books), len(shards) + 1)
+    try:
+        index = {row.native: native.add_book(row) for row in books}
+        lines = []
+        for connection, symbols in enumerate(shards):
+            lines.append(Line(venue, connection, {name: index[name] for name in symbols}, native, log))
+            for name in symbols:
+                native.bind(index[name], connection)
+        keeper = Keeper(venue, settings, native, rest, books, lines, log)
+        native.start()
+        log(
+            "started",
+            books=len(books),
+            connections=len(lines),
+            segment=settings.segment_path,
+            pid=os.getpid(),
+        )
+        await keeper.run()
+        log("native_loop_ended", code=native.result)
+        return 1
+    finally:
+        native.close()

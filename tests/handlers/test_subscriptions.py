@@ -1,0 +1,161 @@
+"""Subscriptions: limits kept, answers of every kind compared with requests, nothing given up silently."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import orjson
+import pytest
+from handlers.errors import SetupError
+from handlers.facts import Answer, Rate, Venue
+from handlers.registry import VENUES
+from handlers.subscriptions import OVERDUE_S, State, Subscriptions, shard
+
+BYBIT, OKX, COINBASE, BINANCE = (VENUES[name] for name in ("bybit", "okx", "coinbase", "binance"))
+
+
+def symbols(count: int) -> list[str]:
+    return [f"S{number}USDT" for number in range(count)]
+
+
+def everything(subscriptions: Subscriptions, now: float = 0.0) -> list[str]:
+    """All frames that go out when each second is waited for."""
+    frames = []
+    for second in range(200):
+        while (text := subscriptions.take(now + second)) is not None:
+            frames.append(text)
+    return frames
+
+
+def states(subscriptions: Subscriptions) -> list[str]:
+    return [row.state.value for row in subscriptions.rows.values()]
+
+
+@pytest.mark.parametrize("venue", VENUES.values(), ids=VENUES)
+def test_requests_keep_to_the_venues_size_and_rate(venue: Venue) -> None:
+    count = venue.limits.subscriptions_per_connection
+    subscriptions = Subscriptions.of(venue, symbols(count))
+    sent = 0
+    while subscriptions.take(0.0) is not None:
+        sent += 1
+    assert sent <= venue.limits.requests.count
+    everything(subscriptions, 1.0)
+    assert subscriptions.requested == count
+    assert states(subscriptions) == ["requested"] * count
+
+
+def test_bybit_takes_ten_a_request_and_answers_requests() -> None:
+    subscriptions = Subscriptions.of(BYBIT, symbols(12))
+    first = orjson.loads(subscriptions.take(0.0) or "")
+    assert len(first["args"]) == 10
+    subscriptions.take(0.0)
+    said = BYBIT.answer(
+        {"success": True, "ret_msg": "subscribe", "req_id": first["req_id"], "op": "subscribe"}
+    )
+    assert subscriptions.answer(said, 0.1) == []
+    assert states(subscriptions) == ["standing"] * 10 + ["requested"] * 2
+    assert subscriptions.acknowledged == 10
+
+
+def test_okx_answers_symbols() -> None:
+    subscriptions = Subscriptions.of(OKX, ["BTC-USDT", "ETH-USDT"])
+    subscriptions.take(0.0)
+    subscriptions.answer(
+        OKX.answer({"event": "subscribe", "arg": {"channel": "books", "instId": "ETH-USDT"}}), 0.1
+    )
+    assert states(subscriptions) == ["requested", "standing"]
+
+
+def test_coinbase_lists_what_stands() -> None:
+    subscriptions = Subscriptions.of(COINBASE, ["BTC-USD", "ETH-USD"])
+    subscriptions.take(0.0)
+    events = [{"subscriptions": {"level2": ["BTC-USD"], "heartbeats": ["x"]}}]
+    subscriptions.answer(COINBASE.answer({"channel": "subscriptions", "events": events}), 0.1)
+    assert states(subscriptions) == ["standing", "requested"]
+
+
+def test_a_joint_refusal_is_asked_again_one_by_one_and_only_the_bad_one_is_refused() -> None:
+    subscriptions = Subscriptions.of(BYBIT, ["GOOD", "BAD"])
+    subscriptions.take(0.0)
+    subscriptions.answer(Answer("refused", request="1", reason="Invalid topic"), 0.1)
+    single = [orjson.loads(text)["args"] for text in everything(subscriptions, 1.0)]
+    assert single == [["orderbook.200.GOOD"], ["orderbook.200.BAD"]]
+    subscriptions.answer(Answer("taken", request="2"), 2.0)
+    assert subscriptions.answer(Answer("refused", request="3", reason="Invalid topic"), 2.0) == ["BAD"]
+    assert states(subscriptions) == ["standing", "refused"]
+
+
+def test_an_error_without_an_id_belongs_to_the_oldest_request_that_waits() -> None:
+    subscriptions = Subscriptions.of(
+        replace(BINANCE, limits=replace(BINANCE.limits, subscriptions_per_request=1)), "AB"
+    )
+    subscriptions.take(0.0)
+    subscriptions.take(0.0)
+    said = BINANCE.answer({"code": 2, "msg": "Invalid request"})
+    assert subscriptions.answer(said, 0.1) == ["A"]
+    assert states(subscriptions) == ["refused", "requested"]
+
+
+def test_a_fresh_start_waits_for_the_unsubscription() -> None:
+    subscriptions = Subscriptions.of(OKX, ["BTC-USDT"])
+    subscriptions.take(0.0)
+    subscriptions.seen("BTC-USDT")
+    subscriptions.resubscribe("BTC-USDT")
+    assert orjson.loads(subscriptions.take(1.0) or "")["op"] == "unsubscribe"
+    assert subscriptions.take(1.0) is None
+    subscriptions.answer(OKX.answer({"event": "unsubscribe", "arg": {"instId": "BTC-USDT"}}), 1.1)
+    assert orjson.loads(subscriptions.take(1.2) or "")["op"] == "subscribe"
+
+
+def test_binance_answers_tell_by_request_what_was_done() -> None:
+    subscriptions = Subscriptions.of(BINANCE, ["BTCUSDT"])
+    subscriptions.take(0.0)
+    subscriptions.answer(BINANCE.answer({"result": None, "id": 1}), 0.1)
+    subscriptions.resubscribe("BTCUSDT")
+    subscriptions.take(1.0)
+    subscriptions.answer(BINANCE.answer({"result": None, "id": 2}), 1.1)
+    assert states(subscriptions) == ["wanted"]
+
+
+def test_unanswered_requests_are_made_again_and_counted() -> None:
+    subscriptions = Subscriptions.of(BINANCE, ["BTCUSDT"])
+    exhausted = False
+    for attempt in range(3):
+        start = attempt * 20.0
+        assert subscriptions.take(start) is not None
+        assert subscriptions.overdue(start + OVERDUE_S - 1) == ([], False)
+        late, exhausted = subscriptions.overdue(start + OVERDUE_S + 1)
+        assert late == ["BTCUSDT"]
+    assert exhausted
+
+
+def test_operations_are_budgeted() -> None:
+    venue = replace(OKX, limits=replace(OKX.limits, subscriptions_per_request=1, operations=Rate(2, 3600.0)))
+    subscriptions = Subscriptions.of(venue, symbols(3))
+    assert len(everything(subscriptions)) == 2
+    assert subscriptions.take(3601.0 + 200) is not None
+
+
+def test_room_bounds_what_is_asked() -> None:
+    subscriptions = Subscriptions.of(BINANCE, symbols(50))
+    assert len(orjson.loads(subscriptions.take(0.0, 7) or "")["params"]) == 7
+    assert subscriptions.take(0.0, 0) is None
+
+
+def test_shards_deal_out_the_first_and_keep_to_all_limits() -> None:
+    shards = shard(OKX, symbols(70), 63)
+    assert [len(row) for row in shards] == [24, 23, 23]
+    assert [row[0] for row in shards] == ["S0USDT", "S1USDT", "S2USDT"]
+    narrow = replace(BYBIT, limits=replace(BYBIT.limits, request_chars=100, argument_chars=17))
+    assert all(sum(len(name) + 17 for name in row) <= 100 for row in shard(narrow, symbols(30), 63))
+
+
+def test_too_many_symbols_for_the_connections_is_a_clear_error() -> None:
+    with pytest.raises(SetupError, match="need 3 connections of 2") as caught:
+        shard(OKX, symbols(70), 2)
+    assert "60 symbols" in caught.value.do
+
+
+def test_states_are_counted() -> None:
+    subscriptions = Subscriptions.of(BINANCE, symbols(3))
+    assert subscriptions.count(State.WANTED) == 3

@@ -31,6 +31,7 @@ typedef struct bw_level_plan {
     uint8_t side;
     uint8_t field_at[BW_LEVEL_FIELDS_MAX]; /* enum bw_field by position (ARRAYS) */
     uint8_t bid_bytes, ask_bytes;
+    uint64_t side_word[2], side_mask[2]; /* value of the side field with its closing quote, bid and ask */
     char bid_text[16], ask_text[16];
     char key[5][32]; /* by enum bw_field (OBJECTS) */
     uint8_t key_bytes[5];

@@ -117,6 +117,11 @@ static bool compile_keys(plan_maker *maker) {
             used++;
         }
         plan->node[node].key_count = (uint16_t)(used - plan->node[node].key_first);
+        bool asked = node == 0;
+        for (uint32_t i = 0; i < spec->key_count; i++) {
+            asked |= spec->key[i].action <= BW_KEY_ITEMS && spec->key[i].target == node;
+        }
+        if (asked && plan->node[node].key_count == 0) return refuse(maker, "plan: node %u has no keys", node);
     }
     return true;
 }
@@ -194,6 +199,14 @@ static bool compile_levels(plan_maker *maker, uint32_t number) {
     levels->ask_bytes = (uint8_t)ask;
     memcpy(levels->bid_text, spec->bid_text, (size_t)bid);
     memcpy(levels->ask_text, spec->ask_text, (size_t)ask);
+    const char *text[2] = {levels->bid_text, levels->ask_text};
+    for (uint32_t side = 0; side < 2; side++) {
+        char quoted[sizeof levels->bid_text + 1];
+        size_t bytes = (size_t)snprintf(quoted, sizeof quoted, "%s\"", text[side]);
+        if (bytes > sizeof levels->side_word[0]) bytes = 0; /* long: left to the general way */
+        memcpy(&levels->side_word[side], quoted, bytes);
+        memset(&levels->side_mask[side], 0xff, bytes);
+    }
     return true;
 }
 

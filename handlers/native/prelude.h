@@ -1,4 +1,5 @@
 #include "control.h"
+#include "decode.h"
 #include "engine.h"
 #include "plan.h"
 #include "shm_layout.h"

@@ -11,3 +11,41 @@ typedef struct bw_engine_spec {
     uint32_t crossed_max;
 } bw_engine_spec;
 
+
+typedef struct bw_wire_level {
+    int64_t price;
+    int64_t quantity;
+    uint32_t orders;
+    uint8_t price_decimals;
+    uint8_t quantity_decimals;
+    uint16_t reserved;
+} bw_wire_level;
+enum bw_value_kind { BW_VALUE_STRING, BW_VALUE_BARE, BW_VALUE_NESTED };
+typedef struct bw_value {
+    uint32_t at;
+    uint32_t bytes;
+    uint16_t kind;
+    uint16_t escaped;
+} bw_value;
+typedef struct bw_item {
+    uint32_t slots;
+    uint32_t levels_seen;
+    uint32_t level_first[2];
+    uint32_t level_count[2];
+    uint8_t price_decimals;
+    uint8_t quantity_decimals;
+    uint32_t fault_at;
+    const char *fault;
+    bw_value slot[16];
+} bw_item;
+typedef struct bw_decoder bw_decoder;
+bw_decoder *bw_decoder_new(const bw_plan *plan, uint32_t levels_max);
+void bw_decoder_free(bw_decoder *decoder);
+bool bw_decode(bw_decoder *decoder, const char *text, size_t bytes);
+const char *bw_decoder_failure(const bw_decoder *decoder, uint32_t *at);
+uint32_t bw_decoder_items(const bw_decoder *decoder);
+const bw_item *bw_decoder_item(const bw_decoder *decoder, uint32_t item);
+const bw_item *bw_decoder_frame(const bw_decoder *decoder);
+const bw_wire_level *bw_decoder_levels(const bw_decoder *decoder, uint32_t side);
+int bw_value_unescape(const char *text, const bw_value *value, char *out, size_t room);
+const char *bw_decoder_variant(const bw_decoder *decoder);

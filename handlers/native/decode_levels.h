@@ -1,0 +1,261 @@
+/* Lists of levels: the element's shape is learned from one and tried on the next. Included by
+ * decode_walk.c only.
+ *
+ * A fault here (take_levels() gives NULL) leaves the decoder's own failure alone unless the JSON is
+ * broken: the caller decides by skipping the list as a whole.
+ */
+#ifndef BW_DECODE_LEVELS_H
+#define BW_DECODE_LEVELS_H
+
+#include "decode_text.h"
+
+typedef struct level_run {
+    bw_decoder *d;
+    const bw_level_plan *plan;
+    bw_level_template *shape;
+    bw_item *item;
+    const char *fault;
+    const char *fault_at;
+} level_run;
+
+typedef struct level_parts {
+    bw_wire_level level;
+    uint32_t side;
+    uint32_t found; /* bits by enum bw_field */
+} level_parts;
+
+static const char *level_fault(level_run *run, const char *p, const char *why) {
+    if (!run->fault) {
+        run->fault = why;
+        run->fault_at = p;
+    }
+    return NULL;
+}
+
+/* Remembers the literal before a value at `from` (NULL: the tail) for the next elements. */
+static void learn(bw_level_template *shape, uint32_t *count, const char *literal, const char *from, uint32_t field) {
+    size_t bytes = (size_t)(from - literal);
+    if (*count > BW_TEMPLATE_SEGMENTS_MAX || bytes > BW_LITERAL_BYTES_MAX) {
+        *count = UINT32_MAX;
+        return;
+    }
+    bw_segment_shape *segment = &shape->segment[(*count)++];
+    memset(segment, 0, sizeof *segment);
+    memcpy(segment->word, literal, bytes);
+    memset(segment->mask, 0xff, bytes);
+    segment->bytes = (uint8_t)bytes;
+    segment->field = (uint8_t)field;
+}
+
+static bool parse_orders(const char *text, size_t bytes, uint32_t *orders) {
+    int64_t value;
+    if (!bw_integer_parse(text, bytes, &value) || value < 0 || value > UINT32_MAX) return false;
+    *orders = (uint32_t)value;
+    return true;
+}
+
+/* Puts a value, given as plain text, where its field says. */
+static bool take_field(level_run *run, const char *at, uint32_t field, const char *text, size_t bytes,
+                       level_parts *parts) {
+    enum bw_number_fault bad = BW_NUMBER_OK;
+    switch (field) {
+    case BW_FIELD_PRICE:
+        bad = bw_decimal_parse(text, bytes, &parts->level.price, &parts->level.price_decimals);
+        break;
+    case BW_FIELD_QUANTITY:
+        bad = bw_decimal_parse(text, bytes, &parts->level.quantity, &parts->level.quantity_decimals);
+        break;
+    case BW_FIELD_ORDERS:
+        if (!parse_orders(text, bytes, &parts->level.orders)) bad = BW_NUMBER_MALFORMED;
+        break;
+    case BW_FIELD_SIDE:
+        if (bytes == run->plan->bid_bytes && memcmp(text, run->plan->bid_text, bytes) == 0) {
+            parts->side = 0;
+        } else if (bytes == run->plan->ask_bytes && memcmp(text, run->plan->ask_text, bytes) == 0) {
+            parts->side = 1;
+        } else {
+            level_fault(run, at, "a level of neither side");
+            return false;
+        }
+        break;
+    default: return true;
+    }
+    if (bad != BW_NUMBER_OK) {
+        level_fault(run, at, bad == BW_NUMBER_OVERFLOW ? "a number that does not fit 64 bits"
+                                                       : "a number in a level is malformed");
+        return false;
+    }
+    parts->found |= 1u << field;
+    return true;
+}
+
+/* The value at p of the given field, any JSON; returns behind it. */
+static const char *take_field_value(level_run *run, const char *p, uint32_t field, level_parts *parts,
+                                    const char **literal, uint32_t *learned) {
+    bw_value value;
+    const char *after;
+    char plain[64];
+    if (*p == '"') {
+        after = take_string(run->d, p, &value);
+        if (!after) return level_fault(run, p, "a malformed string");
+    } else {
+        after = skip_value(run->d, p);
+        if (!after) return level_fault(run, p, "a malformed value");
+        value = (bw_value){.at = (uint32_t)(p - run->d->text), .bytes = (uint32_t)(after - p),
+                           .kind = *p == '[' || *p == '{' ? BW_VALUE_NESTED : BW_VALUE_BARE};
+    }
+    const char *text = run->d->text + value.at;
+    bool side_differs = field == BW_FIELD_SIDE &&
+                        (value.kind == BW_VALUE_BARE || !run->plan->side_mask[0] || !run->plan->side_mask[1]);
+    if (value.escaped || value.kind == BW_VALUE_NESTED || side_differs) {
+        *learned = UINT32_MAX;
+    } else {
+        learn(run->shape, learned, *literal, text, field);
+        *literal = text + value.bytes;
+    }
+    if (field == BW_FIELD_SKIP) return after;
+    if (value.kind == BW_VALUE_NESTED) return level_fault(run, p, "a number was expected in a level");
+    size_t bytes = value.bytes;
+    if (value.escaped) {
+        int unescaped = bw_value_unescape(run->d->text, &value, plain, sizeof plain);
+        if (unescaped < 0) return level_fault(run, p, "a number in a level is malformed");
+        text = plain;
+        bytes = (size_t)unescaped;
+    }
+    return take_field(run, p, field, text, bytes, parts) ? after : NULL;
+}
+
+/* The field named by the key at p; returns the value's start. */
+static const char *take_field_key(level_run *run, const char *p, uint32_t *field) {
+    bw_value name;
+    if (*p != '"') return level_fault(run, p, "a key was expected in a level");
+    p = take_string(run->d, p, &name);
+    if (!p) return level_fault(run, run->d->end, "a malformed key in a level");
+    *field = BW_FIELD_SKIP;
+    for (uint32_t i = BW_FIELD_PRICE; i <= BW_FIELD_SIDE; i++) {
+        if (run->plan->key_bytes[i] && bw_key_equals(run->d->text, &name, run->plan->key[i], run->plan->key_bytes[i])) {
+            *field = i;
+        }
+    }
+    p = skip_space(run->d, p);
+    if (*p != ':') return level_fault(run, p, "':' expected in a level");
+    return skip_space(run->d, p + 1);
+}
+
+/* One element of any spelling; learns its shape. */
+static const char *take_element(level_run *run, const char *p, level_parts *parts) {
+    const bool named = run->plan->shape == BW_SHAPE_OBJECTS;
+    const char close = named ? '}' : ']', *literal = p, *start = p;
+    uint32_t learned = 0;
+    run->shape->values = 0;
+    if (*p != (named ? '{' : '[')) return level_fault(run, p, "a level of another shape");
+    p = skip_space(run->d, p + 1);
+    for (uint32_t position = 0; *p != close || position; position++) {
+        uint32_t field = position < BW_LEVEL_FIELDS_MAX ? run->plan->field_at[position] : (uint32_t)BW_FIELD_SKIP;
+        if (p >= run->d->end) return level_fault(run, p, "the frame ends inside a level");
+        if (named) p = take_field_key(run, p, &field);
+        if (!p) return NULL;
+        p = take_field_value(run, p, field, parts, &literal, &learned);
+        if (!p) return NULL;
+        p = skip_space(run->d, p);
+        if (*p == close) break;
+        if (*p != ',') return level_fault(run, p, "',' or the end of a level expected");
+        p = skip_space(run->d, p + 1);
+    }
+    const uint32_t both = 1u << BW_FIELD_PRICE | 1u << BW_FIELD_QUANTITY;
+    uint32_t needed = run->plan->side == BW_LEVELS_BY_FIELD ? both | 1u << BW_FIELD_SIDE : both;
+    if ((parts->found & needed) != needed) return level_fault(run, start, "a level lacks price, quantity or side");
+    if (parts->level.quantity < 0) return level_fault(run, start, "a negative quantity");
+    p++;
+    if (learned < BW_TEMPLATE_SEGMENTS_MAX) {
+        uint32_t values = learned;
+        learn(run->shape, &learned, literal, p, BW_FIELD_SKIP);
+        if (learned != UINT32_MAX) run->shape->values = values;
+    }
+    return p;
+}
+
+/* A value nobody asks for; strings without escapes and bare values only. */
+static inline const char *skip_plain(bw_decoder *d, const char *p, bool quoted) {
+    if (quoted) {
+        p = find_string_stop(p, d->end);
+        return p < d->end && *p == '"' ? p : NULL;
+    }
+    return *p == '"' || *p == '[' || *p == '{' ? NULL : skip_bare(d, p);
+}
+
+static inline const char *take_orders(const char *p, uint32_t *orders) {
+    uint32_t value = 0, places = 0;
+    for (; is_digit(*p); p++) {
+        value = value * 10 + (uint32_t)(*p - '0');
+        if (++places > 9) return NULL;
+    }
+    *orders = value;
+    return places ? p : NULL;
+}
+
+/* The element at p by the learned shape; NULL when it differs, be it by one character. */
+static inline const char *take_alike(const level_run *run, const char *p, level_parts *parts) {
+    const bw_segment_shape *segment = run->shape->segment;
+    for (uint32_t values = run->shape->values; values; values--, segment++) {
+        if (p >= run->d->end || !literal_matches(p, segment)) return NULL;
+        p += segment->bytes;
+        switch (segment->field) {
+        case BW_FIELD_PRICE: p = scan_decimal(p, &parts->level.price, &parts->level.price_decimals); break;
+        case BW_FIELD_QUANTITY: p = scan_decimal(p, &parts->level.quantity, &parts->level.quantity_decimals); break;
+        case BW_FIELD_ORDERS: p = take_orders(p, &parts->level.orders); break;
+        case BW_FIELD_SIDE:
+            if (word_matches(p, run->plan->side_word[0], run->plan->side_mask[0])) {
+                parts->side = 0;
+                p += run->plan->bid_bytes;
+            } else if (word_matches(p, run->plan->side_word[1], run->plan->side_mask[1])) {
+                parts->side = 1;
+                p += run->plan->ask_bytes;
+            } else {
+                return NULL;
+            }
+            break;
+        default: p = skip_plain(run->d, p, p[-1] == '"'); break;
+        }
+        if (!p) return NULL;
+    }
+    return p < run->d->end && literal_matches(p, segment) ? p + segment->bytes : NULL;
+}
+
+/* p at the list's bracket; returns behind the one that closes it. */
+static const char *take_levels(level_run *run, const char *p) {
+    bw_decoder *d = run->d;
+    bw_wire_level *out[2] = {d->level[0] + d->level_used[0], d->level[1] + d->level_used[1]};
+    uint32_t room = d->levels_max - d->level_used[0] - d->level_used[1];
+    uint8_t price_decimals = run->item->price_decimals, quantity_decimals = run->item->quantity_decimals;
+    const uint32_t side = run->plan->side == BW_LEVELS_ASKS;
+    p = skip_space(d, p + 1);
+    if (*p == ']') return p + 1;
+    for (;; room--) {
+        level_parts parts = {.side = side};
+        if (room == 0) return level_fault(run, p, "more levels than a frame may have");
+        const char *next = run->shape->values ? take_alike(run, p, &parts) : NULL;
+        if (__builtin_expect(!next, 0)) {
+            parts = (level_parts){.side = side};
+            next = take_element(run, p, &parts);
+            if (!next) return NULL;
+        }
+        p = next;
+        *out[parts.side]++ = parts.level;
+        if (parts.level.price_decimals > price_decimals) price_decimals = parts.level.price_decimals;
+        if (parts.level.quantity_decimals > quantity_decimals) quantity_decimals = parts.level.quantity_decimals;
+        if (*p != ',') p = skip_space(d, p);
+        if (*p == ']') break;
+        if (*p != ',' || p >= d->end) return level_fault(run, p, "',' or ']' expected behind a level");
+        p = skip_space(d, p + 1);
+    }
+    for (uint32_t i = 0; i < 2; i++) {
+        d->level_used[i] = (uint32_t)(out[i] - d->level[i]);
+        run->item->level_count[i] = d->level_used[i] - run->item->level_first[i];
+    }
+    run->item->price_decimals = price_decimals;
+    run->item->quantity_decimals = quantity_decimals;
+    return p + 1;
+}
+
+#endif

@@ -1,0 +1,53 @@
+/* Inside of the decoder, shared by its variants and decode.c; nobody else includes this. */
+#ifndef BW_DECODE_STATE_H
+#define BW_DECODE_STATE_H
+
+#include "decode.h"
+#include "decode_plan.h"
+#include "number.h"
+
+#define BW_TEMPLATE_SEGMENTS_MAX 8u
+#define BW_LITERAL_BYTES_MAX 31u
+#define BW_NEST_MAX 64u /* containers inside each other in what is skipped */
+
+/* What the bytes of one list element looked like the last time: literal, value, literal, value, ...,
+ * literal. Elements of one message differ in their values only, so the next one is tried against it
+ * and goes the general way when it differs. */
+typedef struct bw_segment_shape {
+    uint64_t word[4]; /* literal before the value, zero-padded */
+    uint64_t mask[4];
+    uint8_t bytes;
+    uint8_t field; /* enum bw_field of the value behind it; of the last one: none follows */
+} bw_segment_shape;
+
+typedef struct bw_level_template {
+    uint32_t values; /* 0: nothing learned */
+    bw_segment_shape segment[BW_TEMPLATE_SEGMENTS_MAX + 1];
+} bw_level_template;
+
+struct bw_decoder {
+    const bw_plan *plan;
+    bool (*walk)(bw_decoder *decoder);
+    const char *variant;
+    const char *text;
+    const char *end;
+    const char *failure;
+    uint32_t failure_at;
+    uint32_t levels_max;
+    uint32_t level_used[2];
+    uint32_t item_count;
+    bw_wire_level *level[2];
+    uint8_t key_first[BW_PLAN_NODES_MAX]; /* key that began this node's object last time */
+    uint8_t key_next[BW_PLAN_KEYS_MAX];   /* key that followed this one last time */
+    bw_level_template shape[BW_PLAN_LEVELS_MAX];
+    bw_item frame;
+    bw_item item[BW_ITEMS_MAX];
+};
+
+bool bw_decode_walk_portable(bw_decoder *decoder);
+bool bw_decode_walk_avx2(bw_decoder *decoder);
+
+/* Slow ways, the same for all variants. */
+bool bw_key_equals(const char *text, const bw_value *key, const char *wanted, uint32_t wanted_bytes);
+
+#endif

@@ -1,0 +1,181 @@
+/* The walk along the trie. Compiled once for every CPU and once with AVX2, under two names. */
+#include "decode_simd.h"
+
+#ifndef BW_WALK
+#define BW_WALK bw_decode_walk_portable
+#endif
+
+#include "decode_text.h"
+#include "decode_levels.h"
+
+static const char *walk_object(bw_decoder *d, const char *p, uint32_t node, bw_item *item);
+
+static void note_fault(bw_decoder *d, bw_item *item, const char *p, const char *why) {
+    if (item->fault) return;
+    item->fault = why;
+    item->fault_at = (uint32_t)(p - d->text);
+}
+
+/* The key at p by looking at all of the node's; *key NULL when the plan does not name it. Returns
+ * behind the colon. */
+static const char *find_key_slowly(bw_decoder *d, const char *p, uint32_t node, const bw_trie_key **key) {
+    const bw_trie_node *keys = &d->plan->node[node];
+    const bw_trie_key *candidate = &d->plan->key[keys->key_first], *last = candidate + keys->key_count;
+    for (; candidate < last; candidate++) {
+        if (key_matches(p, candidate)) {
+            *key = candidate;
+            return p + candidate->quoted_bytes;
+        }
+    }
+    *key = NULL;
+    bw_value name;
+    if (*p != '"') return text_fail(d, p, "a key was expected");
+    p = take_string(d, p, &name);
+    if (!p) return NULL;
+    const char *colon = skip_space(d, p);
+    if (*colon != ':') return text_fail(d, colon, "':' expected behind a key");
+    if (colon != p || name.escaped) {
+        for (candidate = &d->plan->key[keys->key_first]; candidate < last; candidate++) {
+            if (bw_key_equals(d->text, &name, candidate->quoted + 1, candidate->bytes)) *key = candidate;
+        }
+    }
+    return colon + 1;
+}
+
+/* The key at p, guessed from the order of the last frame. */
+static inline const char *find_key(bw_decoder *d, const char *p, uint32_t node, uint8_t **guess,
+                                   const bw_trie_key **key) {
+    if (p >= d->end) return text_fail(d, p, "the frame ends inside an object");
+    const bw_trie_key *guessed = &d->plan->key[**guess];
+    if (__builtin_expect(key_matches(p, guessed), 1)) {
+        *key = guessed;
+        *guess = &d->key_next[**guess];
+        return skip_space(d, p + guessed->quoted_bytes);
+    }
+    p = find_key_slowly(d, p, node, key);
+    if (!p) return NULL;
+    if (*key) {
+        **guess = (uint8_t)(*key - d->plan->key);
+        *guess = &d->key_next[**guess];
+    }
+    return skip_space(d, p);
+}
+
+static void reset_item(const bw_decoder *d, bw_item *item) {
+    item->slots = item->levels_seen = 0;
+    item->fault = NULL;
+    item->price_decimals = item->quantity_decimals = 0;
+    for (uint32_t side = 0; side < 2; side++) {
+        item->level_first[side] = d->level_used[side];
+        item->level_count[side] = 0;
+    }
+}
+
+static const char *walk_items(bw_decoder *d, const char *p, uint32_t node, bw_item *outer) {
+    if (*p != '[') {
+        note_fault(d, outer, p, "an array of items was expected");
+        return skip_value(d, p);
+    }
+    p = skip_space(d, p + 1);
+    if (*p == ']') return p + 1;
+    for (;;) {
+        if (p >= d->end) return text_fail(d, p, "the frame ends inside an array");
+        if (*p == '{') {
+            if (d->item_count == BW_ITEMS_MAX) return text_fail(d, p, "more items than a frame may have");
+            bw_item *item = &d->item[d->item_count++];
+            reset_item(d, item);
+            p = walk_object(d, p + 1, node, item);
+        } else {
+            note_fault(d, outer, p, "an item that is no object");
+            p = skip_value(d, p);
+        }
+        if (!p) return NULL;
+        p = skip_space(d, p);
+        if (p >= d->end) return text_fail(d, p, "the frame ends inside an array");
+        if (*p == ']') return p + 1;
+        if (*p != ',') return text_fail(d, p, "',' or ']' expected");
+        p = skip_space(d, p + 1);
+    }
+}
+
+static const char *walk_levels(bw_decoder *d, const char *p, uint32_t target, bw_item *item) {
+    if (item->levels_seen & 1u << target) {
+        note_fault(d, item, p, "a level list stands twice");
+        return skip_value(d, p);
+    }
+    item->levels_seen |= 1u << target;
+    level_run run = {.d = d, .plan = &d->plan->levels[target], .shape = &d->shape[target], .item = item};
+    const char *after = *p == '[' ? take_levels(&run, p) : level_fault(&run, p, "a list of levels was expected");
+    if (after) return after;
+    for (uint32_t side = 0; side < 2; side++) {
+        d->level_used[side] = item->level_first[side] + item->level_count[side];
+    }
+    note_fault(d, item, run.fault_at, run.fault);
+    return skip_value(d, p);
+}
+
+static inline const char *take_slot(bw_decoder *d, const char *p, uint32_t target, bw_item *item) {
+    bw_value *value = &item->slot[target];
+    item->slots |= 1u << target;
+    if (*p == '"') return take_string(d, p, value);
+    const char *after = skip_value(d, p);
+    if (!after) return NULL;
+    *value = (bw_value){.at = (uint32_t)(p - d->text), .bytes = (uint32_t)(after - p),
+                        .kind = *p == '{' || *p == '[' ? BW_VALUE_NESTED : BW_VALUE_BARE};
+    return after;
+}
+
+static inline const char *take_value(bw_decoder *d, const char *p, const bw_trie_key *key, bw_item *item) {
+    switch (key->action) {
+    case BW_KEY_SLOT: return take_slot(d, p, key->target, item);
+    case BW_KEY_LEVELS: return walk_levels(d, p, key->target, item);
+    case BW_KEY_ITEMS: return walk_items(d, p, key->target, item);
+    default:
+        if (*p == '{') return walk_object(d, p + 1, key->target, item);
+        note_fault(d, item, p, "an object was expected");
+        return skip_value(d, p);
+    }
+}
+
+static const char *walk_object(bw_decoder *d, const char *p, uint32_t node, bw_item *item) {
+    uint8_t *guess = &d->key_first[node];
+    p = skip_space(d, p);
+    if (*p == '}') return p + 1;
+    for (;;) {
+        const bw_trie_key *key;
+        p = find_key(d, p, node, &guess, &key);
+        if (!p) return NULL;
+        p = key ? take_value(d, p, key, item) : skip_value(d, p);
+        if (!p) return NULL;
+        p = skip_space(d, p);
+        if (p >= d->end) return text_fail(d, p, "the frame ends inside an object");
+        if (*p == '}') return p + 1;
+        if (*p != ',') return text_fail(d, p, "',' or '}' expected");
+        p = skip_space(d, p + 1);
+    }
+}
+
+bool BW_WALK(bw_decoder *d) {
+    reset_item(d, &d->frame);
+    const char *p = skip_space(d, d->text);
+    if (p >= d->end || *p != '{') {
+        text_fail(d, p, "no JSON object");
+        return false;
+    }
+    p = walk_object(d, p + 1, 0, &d->frame);
+    if (!p) return false;
+    if (p > d->end) {
+        text_fail(d, d->end, "the frame ends inside an object");
+        return false;
+    }
+    p = skip_space(d, p);
+    if (p != d->end) {
+        text_fail(d, p, "something stands behind the JSON object");
+        return false;
+    }
+    if (d->item_count && d->frame.levels_seen) {
+        text_fail(d, d->text, "levels both inside and outside of items");
+        return false;
+    }
+    return true;
+}

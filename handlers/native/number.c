@@ -1,0 +1,154 @@
+#include "number.h"
+#include "plan.h"
+
+#include <string.h>
+
+const int64_t bw_power_of_ten[BW_DECIMALS_MAX + 1] = {
+    1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000, 10000000000,
+    100000000000, 1000000000000, 10000000000000, 100000000000000, 1000000000000000,
+    10000000000000000, 100000000000000000, 1000000000000000000,
+};
+
+#define NS_PER_S 1000000000LL
+
+static inline bool is_digit(char c) {
+    return (unsigned char)(c - '0') <= 9;
+}
+
+/* Signed exponent after 'e'; false if malformed. Saturates far outside what could fit. */
+static bool parse_exponent(const char *p, const char *end, int32_t *exponent) {
+    bool minus = p < end && *p == '-';
+    if (p < end && (*p == '-' || *p == '+')) p++;
+    if (p == end) return false;
+    int32_t value = 0;
+    for (; p < end; p++) {
+        if (!is_digit(*p)) return false;
+        if (value < 100000) value = value * 10 + (*p - '0');
+    }
+    *exponent = minus ? -value : value;
+    return true;
+}
+
+/* Fewest decimals that hold digits * 10^-scale. */
+static enum bw_number_fault settle(uint64_t digits, int64_t scale, bool minus, int64_t *mantissa,
+                                   uint8_t *decimals) {
+    if (digits == 0) scale = 0;
+    while (scale > 0 && digits % 10 == 0) {
+        digits /= 10;
+        scale--;
+    }
+    while (scale < 0) {
+        if (__builtin_mul_overflow(digits, 10u, &digits)) return BW_NUMBER_OVERFLOW;
+        scale++;
+    }
+    if (scale > (int64_t)BW_DECIMALS_MAX || digits > INT64_MAX) return BW_NUMBER_OVERFLOW;
+    *mantissa = minus ? -(int64_t)digits : (int64_t)digits;
+    *decimals = (uint8_t)scale;
+    return BW_NUMBER_OK;
+}
+
+enum bw_number_fault bw_decimal_parse(const char *text, size_t bytes, int64_t *mantissa,
+                                      uint8_t *decimals) {
+    const char *p = text, *end = text + bytes;
+    bool minus = p < end && *p == '-';
+    if (minus) p++;
+    uint64_t digits = 0;
+    int64_t scale = 0, zeros = 0; /* zeros: read but not yet taken in, they may be padding */
+    bool point = false, any = false, last_is_digit = false, overflow = false;
+    for (; p < end && *p != 'e' && *p != 'E'; p++) {
+        if (*p == '.') {
+            if (point || !last_is_digit) return BW_NUMBER_MALFORMED;
+            point = true;
+            last_is_digit = false;
+            continue;
+        }
+        if (!is_digit(*p)) return BW_NUMBER_MALFORMED;
+        any = last_is_digit = true;
+        if (*p == '0') {
+            zeros++;
+        } else {
+            for (int64_t i = 0; digits != 0 && i < zeros; i++) {
+                overflow |= __builtin_mul_overflow(digits, 10u, &digits);
+            }
+            overflow |= __builtin_mul_overflow(digits, 10u, &digits);
+            overflow |= __builtin_add_overflow(digits, (unsigned)(*p - '0'), &digits);
+            zeros = 0;
+        }
+        scale += point;
+    }
+    if (!any || !last_is_digit) return BW_NUMBER_MALFORMED;
+    int32_t exponent = 0;
+    if (p < end && !parse_exponent(p + 1, end, &exponent)) return BW_NUMBER_MALFORMED;
+    return overflow ? BW_NUMBER_OVERFLOW : settle(digits, scale - zeros - exponent, minus, mantissa, decimals);
+}
+
+bool bw_integer_parse(const char *text, size_t bytes, int64_t *value) {
+    bool minus = bytes && text[0] == '-';
+    size_t i = minus;
+    if (i == bytes) return false;
+    uint64_t digits = 0;
+    for (; i < bytes; i++) {
+        if (!is_digit(text[i]) || __builtin_mul_overflow(digits, 10u, &digits) ||
+            __builtin_add_overflow(digits, (unsigned)(text[i] - '0'), &digits)) {
+            return false;
+        }
+    }
+    if (digits > INT64_MAX) return false;
+    *value = minus ? -(int64_t)digits : (int64_t)digits;
+    return true;
+}
+
+/* Days since 1970-01-01 of a Gregorian date (Howard Hinnant's days_from_civil). */
+static int64_t days_from_civil(int64_t year, int64_t month, int64_t day) {
+    year -= month <= 2;
+    int64_t era = year / 400;
+    int64_t year_of_era = year - era * 400;
+    int64_t day_of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+    int64_t day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    return era * 146097 + day_of_era - 719468;
+}
+
+static int64_t digits_at(const char *text, uint32_t count, bool *ok) {
+    int64_t value = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        *ok &= is_digit(text[i]);
+        value = value * 10 + (text[i] - '0');
+    }
+    return value;
+}
+
+/* 2026-08-16T23:37:02.102345Z: fraction of 0 to 9 digits, 'T' or a space, UTC by 'Z', "+00:00" or
+ * nothing. */
+static int64_t parse_iso8601(const char *text, size_t bytes) {
+    if (bytes < 19 || text[4] != '-' || text[7] != '-' || text[13] != ':' || text[16] != ':') return 0;
+    bool ok = text[10] == 'T' || text[10] == ' ';
+    int64_t year = digits_at(text, 4, &ok), month = digits_at(text + 5, 2, &ok);
+    int64_t day = digits_at(text + 8, 2, &ok), hour = digits_at(text + 11, 2, &ok);
+    int64_t minute = digits_at(text + 14, 2, &ok), second = digits_at(text + 17, 2, &ok);
+    if (!ok || year < 1970 || year > 2200 || month < 1 || month > 12 || day < 1 || day > 31) return 0;
+    size_t i = 19;
+    int64_t fraction = 0, unit = NS_PER_S;
+    if (i < bytes && text[i] == '.') {
+        for (i++; i < bytes && is_digit(text[i]); i++) {
+            if (unit > 1) {
+                unit /= 10;
+                fraction += unit * (text[i] - '0');
+            }
+        }
+    }
+    size_t rest = bytes - i;
+    bool utc = rest == 0 || (rest == 1 && text[i] == 'Z') || (rest == 6 && memcmp(text + i, "+00:00", 6) == 0);
+    if (!utc) return 0;
+    return (((days_from_civil(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) * NS_PER_S + fraction;
+}
+
+int64_t bw_time_parse(uint32_t format, const char *text, size_t bytes) {
+    if (format == BW_TIME_ISO8601) return parse_iso8601(text, bytes);
+    static const uint32_t decimals_of[] = {[BW_TIME_S] = 9, [BW_TIME_MS] = 6, [BW_TIME_US] = 3, [BW_TIME_NS] = 0};
+    int64_t mantissa, ns;
+    uint8_t decimals;
+    if (format == BW_TIME_NONE || format > BW_TIME_NS) return 0;
+    if (bw_decimal_parse(text, bytes, &mantissa, &decimals) != BW_NUMBER_OK || mantissa < 0) return 0;
+    if (decimals > decimals_of[format]) return 0;
+    return bw_scale(mantissa, decimals_of[format] - decimals, &ns) ? ns : 0;
+}

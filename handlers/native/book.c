@@ -323,6 +323,33 @@ void bw_book_clear(bw_book_store *store, bw_book *book) {
     book->top_stale = 3;
 }
 
+uint32_t bw_book_load(bw_book_store *store, bw_book *book, uint32_t side_index, const bw_level *best_first,
+                      uint32_t count) {
+    bw_side *side = &book->side[side_index];
+    uint64_t chunks = store->free_count - store->reserved_chunks + 1; /* + 1: this side's own */
+    if (chunks > side->directory_capacity) chunks = side->directory_capacity;
+    uint32_t each = BW_SPLIT_TOP; /* room in every chunk, unless that would lose levels */
+    if (count > side->level_capacity) count = side->level_capacity;
+    if (count > chunks * each) each = BW_CHUNK_LEVELS;
+    if (count > chunks * each) count = (uint32_t)chunks * each;
+    for (uint32_t left = count; left;) {
+        uint32_t take = left < each ? left : each, at = side->directory_count;
+        bw_chunk *chunk = open_entry(store, side, at);
+        for (uint32_t i = 0; i < take; i++) {
+            const bw_level *level = &best_first[--left];
+            chunk->key[i] = key_of(side_index, level->price);
+            chunk->quantity[i] = level->quantity;
+            chunk->orders[i] = level->orders;
+            store->orders_seen |= level->orders;
+        }
+        directory_of(store, side)[at].count = take;
+        directory_of(store, side)[at].low_key = chunk->key[0];
+    }
+    side->level_count = count;
+    book->top_stale |= 1u << side_index;
+    return count;
+}
+
 uint32_t bw_book_cut(bw_book_store *store, bw_book *book, uint32_t side_index, uint32_t depth,
                      int64_t *left, uint32_t capacity) {
     bw_side *side = &book->side[side_index];

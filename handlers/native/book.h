@@ -62,6 +62,10 @@ enum bw_set { BW_SET_CHANGED, BW_SET_INSERTED, BW_SET_REMOVED, BW_SET_ABSENT, BW
 enum bw_set bw_book_set(bw_book_store *store, bw_book *book, uint32_t side, int64_t price,
                         int64_t quantity, uint32_t orders, int64_t *evicted);
 
+/* Fills an empty side with levels that stand best first; returns how many found room. */
+uint32_t bw_book_load(bw_book_store *store, bw_book *book, uint32_t side, const bw_level *best_first,
+                      uint32_t count);
+
 /* Removes the worst levels until at most `depth` remain on the side; writes the prices of those
  * that left to `left` (room for `capacity`); returns how many left. */
 uint32_t bw_book_cut(bw_book_store *store, bw_book *book, uint32_t side, uint32_t depth,

@@ -3,3 +3,5 @@
 #include "engine.h"
 #include "plan.h"
 #include "shm_layout.h"
+#include "shm_reader.h"
+#include "shm_writer.h"

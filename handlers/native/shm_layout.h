@@ -172,6 +172,8 @@ typedef struct bw_record {
     uint32_t reason;
 } bw_record;
 
+#define BW_RECORD_BYTES_MAX (sizeof(bw_record) + BW_RECORD_CHANGES_MAX * sizeof(bw_level))
+
 /* Stage latency histograms, ns: bucket = 8 steps an octave, see bw_histogram_bucket(). */
 #define BW_HISTOGRAM_BUCKETS 256u
 enum bw_stage {

@@ -5,7 +5,13 @@
  * price, each piece under the book's sequence lock; levels only move between chunks in price order,
  * so one that stood throughout is never missed; (3) replay the ring from the noted head until the
  * book's own sequence is reached. Changes are absolute, so the result is the book at exactly that
- * sequence. A RESET on the way, or an overrun, starts over.
+ * sequence. A RESET on the way, or an overrun, starts over. What the writer must do for this to hold:
+ * all changes of a sequence, and `sequence` itself, inside one bw_book_begin()/bw_book_end(); its record
+ * committed after that; one record for each sequence.
+ *
+ * A writer that was killed, wherever, never makes a reader hang: waits end after at most 20 ms. A
+ * bw_segment belongs to one thread (it holds the memory that copies are made in). Nothing in the file is
+ * believed: a torn or hostile segment gives errors, not crashes.
  */
 #ifndef BW_SHM_READER_H
 #define BW_SHM_READER_H
@@ -48,8 +54,9 @@ typedef struct bw_ring_cursor {
 } bw_ring_cursor;
 
 void bw_ring_seek_head(const bw_segment *segment, bw_ring_cursor *cursor);
-/* Next record in place, valid until the writer laps it: use it, then ask bw_ring_done(), which
- * moves on, or says that what was read may be torn (BW_READ_OVERRUN: the cursor is then at the head). */
+/* The next record, an untorn copy that stays valid until the segment's next bw_ring_next() or deep
+ * copy; bw_ring_done() then moves on. BW_READ_OVERRUN: the writer was a lap ahead, what lay between
+ * is lost and counted, the cursor is at the head: copy the books anew. */
 int bw_ring_next(const bw_segment *segment, bw_ring_cursor *cursor, const bw_record **record);
 int bw_ring_done(const bw_segment *segment, bw_ring_cursor *cursor, const bw_record *record);
 

@@ -1,18 +1,9 @@
 /* The book against a plain sorted array, change by change: results, levels, tops, invariants, through
  * splits, merges, full books and a pool too small for them. */
 #include "book.h"
+#include "check.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-#define CHECK(x) \
-    do { \
-        if (!(x)) { \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #x); \
-            exit(1); \
-        } \
-    } while (0)
 
 #define MODEL_MAX 70000u
 
@@ -26,11 +17,8 @@ static model sides[2];
 static bw_level copied[MODEL_MAX];
 static uint64_t random_state = 88172645463325252u;
 
-static uint64_t next_random(void) {
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state;
+static uint64_t roll(void) {
+    return next_random(&random_state);
 }
 
 static uint32_t model_find(const model *m, uint32_t side, int64_t price) {
@@ -96,13 +84,13 @@ static void check_equal(const bw_book_store *store, const bw_book *book) {
 
 /* One random change; what the book says happened must be what happens to the model. */
 static void change(bw_book_store *store, bw_book *book, int64_t spread, bool orders) {
-    uint32_t s = next_random() & 1;
+    uint32_t s = roll() & 1;
     model *m = &sides[s];
-    int64_t span = next_random() & 3 ? spread / 16 + 1 : spread;
-    int64_t away = (int64_t)(next_random() % (uint64_t)span);
+    int64_t span = roll() & 3 ? spread / 16 + 1 : spread;
+    int64_t away = (int64_t)(roll() % (uint64_t)span);
     bw_level level = {.price = s ? 1000001 + away : 1000000 - away};
-    level.quantity = next_random() % 3 ? (int64_t)(next_random() % 1000) + 1 : 0;
-    if (orders && level.quantity) level.orders = (uint32_t)(next_random() % 9);
+    level.quantity = roll() % 3 ? (int64_t)(roll() % 1000) + 1 : 0;
+    if (orders && level.quantity) level.orders = (uint32_t)(roll() % 9);
     int64_t evicted = -1;
     bool held = model_find(m, s, level.price) < m->count &&
                 m->level[model_find(m, s, level.price)].price == level.price;
@@ -137,11 +125,11 @@ static void test_random(uint32_t level_capacity, uint32_t chunks, int64_t spread
     for (uint32_t round = 0; round < rounds; round++) {
         bw_book_begin(book);
         CHECK(atomic_load(&book->version) == version + 1);
-        if (next_random() % 500 == 0) {
+        if (roll() % 500 == 0) {
             bw_book_clear(store, book);
             sides[0].count = sides[1].count = 0;
         }
-        for (uint32_t i = (uint32_t)(next_random() % 40) + 1; i--;) change(store, book, spread, orders);
+        for (uint32_t i = (uint32_t)(roll() % 40) + 1; i--;) change(store, book, spread, orders);
         bw_book_end(store, book);
         CHECK(atomic_load(&book->version) == (version += 2));
         if (round % 16 == 0) check_chunks(store, book), check_equal(store, book);

@@ -1,0 +1,137 @@
+"""ccxt.pro, unmodified but for its URLs and CA, watches three symbols on each exchange.
+
+After 1,000 updates its book is the simulator's true book at the same sequence, to the full depth it keeps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SYMBOLS = ("BTC-USDT", "ETH-USDT", "SOL-USDT")
+UPDATES = 1000
+# what is asked of ccxt, and how deep the exchange then shows the book (None: all of it)
+LIMITS: dict[str, tuple[int | None, int | None]] = {
+    "binance": (None, None),
+    "coinbase": (None, None),
+    "okx": (None, 400),
+    "bybit": (200, 200),
+    "kraken": (100, 100),
+}
+Watch = Callable[[Any, int | None], Awaitable["Watcher"]]
+
+
+class Watcher:
+    """The client process."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+
+    async def line(self) -> dict[str, Any]:
+        """The next line it says."""
+        assert self.process.stdout is not None
+        line = await asyncio.wait_for(self.process.stdout.readline(), 60)
+        if not line:
+            assert self.process.stderr is not None
+            pytest.fail(f"ccxt ended: {(await self.process.stderr.read()).decode()[-3000:]}")
+        return dict(json.loads(line))
+
+    async def books(self) -> dict[str, Any]:
+        """Its books now."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"\n")
+        answer = await self.line()
+        assert answer["failed"] == []
+        return dict(answer["books"])
+
+
+@pytest.fixture
+async def watch() -> AsyncIterator[Watch]:
+    """Start ccxt on an exchange; it has a book of every symbol when this returns."""
+    default = Path(__file__).parents[2] / ".peers" / "bin" / "python"
+    interpreter = Path(os.environ.get("BOOKWIRE_PEERS_PYTHON", default))
+    if not interpreter.exists():
+        pytest.skip(
+            f"no peers at {interpreter} (`make peers`, or BOOKWIRE_PEERS_PYTHON names their interpreter)"
+        )
+    started: list[asyncio.subprocess.Process] = []
+
+    async def start(played: Any, limit: int | None) -> Watcher:
+        symbols = [symbol.replace("-", "/") for symbol in SYMBOLS]
+        order = {**played.where, "ca_file": played.simulator.ready()["ca_file"], "exchange": played.exchange}
+        process = await asyncio.create_subprocess_exec(
+            interpreter,
+            Path(__file__).with_name("ccxt_client.py"),
+            json.dumps({**order, "symbols": symbols, "limit": limit}),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=16 << 20,
+        )
+        started.append(process)
+        watcher = Watcher(process)
+        markets = await watcher.line()
+        assert set(symbols) < set(markets["markets"])
+        assert await watcher.line() == {"watching": True}
+        return watcher
+
+    yield start
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+def as_floats(rows: list[list[Any]]) -> list[list[float]]:
+    """Levels as ccxt holds them."""
+    return [[float(row[0]), float(row[1])] for row in rows]
+
+
+@pytest.mark.parametrize("exchange", sorted(LIMITS))
+async def test_its_book_is_the_true_book_after_a_thousand_updates(
+    play: Any, watch: Watch, exchange: str
+) -> None:
+    limit, depth = LIMITS[exchange]
+    played = await play(exchange, symbols=SYMBOLS, limits=True, rate=20.0, paused=False)
+    watcher = await watch(played, limit)
+    before = (await played.control("/counts"))["updates"]
+    await played.control("/rate", {"rate": 400})
+    while True:
+        now = (await played.control("/counts"))["updates"]
+        if all(now[symbol] - before[symbol] >= UPDATES for symbol in SYMBOLS):
+            break
+        await asyncio.sleep(0.1)
+    await played.control("/pause", {})
+    counts = await played.control("/counts")
+    assert counts["unknown_requests"] == []
+    assert counts["late"] == 0
+
+    query = f"?depth={depth}" if depth else ""
+    true = {symbol: await played.control(f"/book/{symbol}{query}") for symbol in SYMBOLS}
+    async with asyncio.timeout(20):
+        while True:
+            books = await watcher.books()
+            wrong = [each for each in SYMBOLS if not is_same(books[each.replace("-", "/")], true[each])]
+            if not wrong:
+                break
+            await asyncio.sleep(0.2)
+    for symbol in SYMBOLS:
+        book, expected = books[symbol.replace("-", "/")], true[symbol]
+        assert len(book["bids"]) == len(expected["bids"]) >= (depth or 400)
+        sequence = expected["sequence"].get("lastUpdateId") or expected["sequence"].get("seqId")
+        if sequence is not None:
+            assert book["nonce"] == sequence
+
+
+def is_same(book: dict[str, Any], true: dict[str, Any]) -> bool:
+    """Both sides, every level, in order."""
+    return bool(
+        as_floats(book["bids"]) == as_floats(true["bids"])
+        and as_floats(book["asks"]) == as_floats(true["asks"])
+    )

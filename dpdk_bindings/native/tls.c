@@ -210,6 +210,10 @@ bool bw_tls_pending(const bw_tls *tls) {
     return SSL_has_pending(tls->ssl);
 }
 
+bool bw_tls_wants_write(const bw_tls *tls) {
+    return SSL_want_write(tls->ssl);
+}
+
 bool bw_tls_resumed(const bw_tls *tls) {
     return SSL_session_reused(tls->ssl);
 }

@@ -34,6 +34,7 @@ int bw_tls_handshake(bw_tls *tls);
 ssize_t bw_tls_read(bw_tls *tls, void *out, size_t room, int64_t *receive_ns);
 ssize_t bw_tls_write(bw_tls *tls, const void *data, size_t bytes);
 bool bw_tls_pending(const bw_tls *tls); /* decrypted or undecrypted bytes wait inside */
+bool bw_tls_wants_write(const bw_tls *tls); /* what it did last waits for room in the transport */
 bool bw_tls_resumed(const bw_tls *tls); /* the handshake took up an earlier session */
 const char *bw_tls_error(const bw_tls *tls); /* one line for people: what failed and why; "" if nothing */
 void bw_tls_shutdown(bw_tls *tls);           /* sends close_notify, best effort */

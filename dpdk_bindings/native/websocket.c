@@ -33,6 +33,7 @@ struct bw_ws {
     bool message_deflated;
     bool over; /* closed or failed: nothing is parsed any more */
     bool server;
+    bool deflate_agreed;
     bw_inflate *inflate;
 };
 
@@ -50,6 +51,7 @@ bw_ws *bw_ws_new(enum bw_ws_role role, size_t message_bytes_max, bool inflate) {
     bw_ws *ws = calloc(1, sizeof *ws);
     if (!ws) return NULL;
     ws->server = role == BW_WS_SERVER;
+    ws->deflate_agreed = inflate;
     ws->message_bytes_max = message_bytes_max;
     ws->reserved = bw_page_round(message_bytes_max + CONTROL_BYTES_MAX + 2 * BW_WS_HEADER_MAX + RECORD_BYTES +
                                  SLIDE_ABOVE + BW_WS_PADDING);
@@ -74,6 +76,10 @@ void bw_ws_reset(bw_ws *ws) {
     ws->message_opcode = 0;
     ws->over = false;
     if (ws->inflate) bw_inflate_reset(ws->inflate);
+}
+
+void bw_ws_set_inflate(bw_ws *ws, bool agreed) {
+    ws->deflate_agreed = agreed && ws->inflate;
 }
 
 static void make_room(bw_ws *ws) {
@@ -168,7 +174,7 @@ static const char *broken_rule(const bw_ws *ws) {
     uint8_t opcode = first & 0x0f;
     bool control = opcode >= 8;
     if (first & 0x30) return "reserved bits are set";
-    if ((first & 0x40) && (!ws->inflate || control || opcode == BW_WS_OP_CONTINUATION)) {
+    if ((first & 0x40) && (!ws->deflate_agreed || control || opcode == BW_WS_OP_CONTINUATION)) {
         return "reserved bits are set";
     }
     if (opcode > BW_WS_OP_PONG || (opcode > BW_WS_OP_BINARY && !control)) return "unknown opcode";

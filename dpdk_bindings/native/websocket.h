@@ -43,6 +43,8 @@ typedef struct bw_ws_event {
 bw_ws *bw_ws_new(enum bw_ws_role role, size_t message_bytes_max, bool inflate);
 void bw_ws_free(bw_ws *ws);
 void bw_ws_reset(bw_ws *ws);
+/* Of a ws made with `inflate`: whether the peer agreed after all. Reset keeps it. */
+void bw_ws_set_inflate(bw_ws *ws, bool agreed);
 uint8_t *bw_ws_room(bw_ws *ws, size_t *room);
 void bw_ws_filled(bw_ws *ws, size_t bytes);
 int bw_ws_next(bw_ws *ws, bw_ws_event *event); /* returns event->type; nothing after CLOSED or FAILED */

@@ -8,8 +8,9 @@
  *
  * Any thread may post. Return values of commands: 0 (or an index), -EAGAIN when the ring is full (wait
  * for the loop, try again), -EINVAL, -ENOMEM, -ENOSPC. What fails later on the loop is told by
- * BW_EVENT_REFUSED. Every bw_feed_connect() that returned 0 ends in exactly one BW_EVENT_CLOSED, with
- * a BW_EVENT_CONNECTED before it if the WebSocket opened; the id may be used again after CLOSED.
+ * BW_EVENT_REFUSED. Every bw_feed_connect() that returned 0 ends in exactly one BW_EVENT_CLOSED (or
+ * REFUSED when the id was in use), with a BW_EVENT_CONNECTED before it if the WebSocket opened; the id
+ * may be used again after CLOSED.
  */
 #ifndef BW_FEED_H
 #define BW_FEED_H

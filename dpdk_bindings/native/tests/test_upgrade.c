@@ -1,5 +1,5 @@
 /* The HTTP upgrade, both ends: what is accepted, what is refused and with which words or status. */
-#include "check.h"
+#include "wire_check.h"
 #include "websocket.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
 /* Frames in, events out: what the property tests in tests/wire do not reach easily (sizes, edges of
  * the buffer, padding, deflate). */
-#include "check.h"
+#include "wire_check.h"
 #include "inflate.h"
 #include "websocket.h"
 

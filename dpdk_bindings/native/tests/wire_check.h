@@ -1,6 +1,6 @@
 /* The least a C unit test needs: a check that says where it failed and ends the program. */
-#ifndef BW_CHECK_H
-#define BW_CHECK_H
+#ifndef BW_WIRE_CHECK_H
+#define BW_WIRE_CHECK_H
 
 #include <stdio.h>
 #include <stdlib.h>

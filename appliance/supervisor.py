@@ -1,0 +1,318 @@
+"""``bookwire up``: one process an exchange, the gateway, HTTP, and with --simulate the exchanges themselves.
+
+The supervisor moves no data. It starts processes, starts them again when they fall, looks into shared memory
+to say how far they are, and leaves nothing behind. A fall of one process touches no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from appliance import config_read, preflight
+from appliance.config import Config, Exchange
+from appliance.observe import Observer
+from appliance.probe import answers
+from appliance.processes import Child
+from appliance.progress import Progress
+from handlers.errors import SetupError, UnavailableError
+from handlers.logs import Log
+
+EFFECTIVE_NAME = "up.toml"
+STATUS_NAME = "up.status.json"
+SIMULATOR_PATIENCE_S = 60.0
+LOOK_S = 0.1  # between two looks into shared memory while warming up
+STATUS_S = 1.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line adds to the configuration."""
+
+    simulate: bool = False
+    seconds: float | None = None  # stop so long after being ready
+    as_json: bool = False
+    table: bool = False  # the live table
+    interval_s: float | None = None  # without a terminal: a table so often instead of once
+
+
+def command(*arguments: str) -> list[str]:
+    """How this same installation is started again, whatever the working directory holds."""
+    return [sys.executable, "-P", "-m", "appliance.cli", *arguments]
+
+
+def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without what has gone into the effective configuration already."""
+    tables = tuple(f"{config_read.PREFIX}{table.upper()}_" for table in Config.__struct_fields__)
+    mine = {**environment}
+    mine.pop(config_read.FILE_VARIABLE, None)
+    return {name: value for name, value in mine.items() if not name.startswith(tables)}
+
+
+def cores_for(processes: int) -> list[int]:
+    """A core for each process, the first left to everything else; none where there are too few."""
+    cores = sorted(os.sched_getaffinity(0))
+    return cores[1 : processes + 1] if len(cores) > processes else []
+
+
+class Supervisor:
+    """One run of ``bookwire up``."""
+
+    def __init__(self, config: Config, options: Options, log: Log | None = None) -> None:
+        self.config = config
+        self.options = options
+        self.children: list[Child] = []
+        self.ready = False
+        self._log = log or Log("up")
+        self._simulators: dict[str, dict[str, Any]] = {}
+        self._stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._observer = Observer(config.box.shm_dir, config.exchanges.enabled)
+        self._started_s = time.monotonic()
+        self._exit_code = 0
+
+    async def run(self) -> int:
+        """Until a signal, ``seconds``, or a process that cannot be started. Returns the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop.set)
+        with preflight.only_one(self.config.box.run_dir):
+            try:
+                await self._start()
+                await self._warm_up()
+                if not self._stop.is_set():
+                    await self._serve()
+            finally:
+                await self._end()
+        return self._exit_code
+
+    # Starting
+
+    async def _start(self) -> None:
+        if self.options.simulate:
+            await self._start_simulators()
+        self._pin()
+        effective = self.config.box.run_dir / EFFECTIVE_NAME
+        effective.write_text(config_read.to_toml(self.config), encoding="utf-8")
+        given = ("--config", str(effective))
+        for name in self.config.exchanges.enabled:
+            self._launch(f"feed {name}", command("feed", name, *given))
+        self._launch("gateway", command("gateway", *given))
+        self._launch("http", command("http", *given))
+
+    def _launch(self, name: str, arguments: Sequence[str]) -> None:
+        child = Child(name, lambda: arguments, log=self._log, environment=child_environment(os.environ))
+        self._supervise(child)
+
+    def _supervise(self, child: Child) -> None:
+        self.children.append(child)
+        self._tasks.append(asyncio.create_task(child.run(), name=child.name))
+        self._tasks.append(asyncio.create_task(self._give_up_with(child), name=f"hope for {child.name}"))
+
+    async def _give_up_with(self, child: Child) -> None:
+        """A process that cannot work as configured ends the run: its own message says why."""
+        await child.hopeless.wait()
+        if not self.ready:
+            self._exit_code = child.exit_code or 1
+            self._stop.set()
+
+    async def _start_simulators(self) -> None:
+        simulate = self.config.simulate
+        state_dir = self.config.box.run_dir / "simulator"
+        state_dir.mkdir(mode=0o700, exist_ok=True)
+        base = [
+            *("--symbols", ",".join(simulate.symbols), "--rate", str(simulate.rate)),
+            *("--seed", str(simulate.seed), "--state-dir", str(state_dir)),
+        ]
+        spoken = {name: asyncio.Event() for name in self.config.exchanges.enabled}
+        for name, heard in spoken.items():
+            self._supervise(self._simulator(name, base, heard))
+        everyone = asyncio.gather(*(heard.wait() for heard in spoken.values()))
+        stopped = asyncio.create_task(self._stop.wait())
+        done, _ = await asyncio.wait(
+            {everyone, stopped}, timeout=SIMULATOR_PATIENCE_S, return_when=asyncio.FIRST_COMPLETED
+        )
+        stopped.cancel()
+        if not done:
+            silent = [name for name, heard in spoken.items() if not heard.is_set()]
+            everyone.cancel()
+            raise UnavailableError(
+                f"no word from simulator {', '.join(silent)} in {SIMULATOR_PATIENCE_S:.0f} s",
+                do="look at its messages above",
+            )
+        if self._stop.is_set():
+            everyone.cancel()
+            return
+        self.config = self._with_simulated_addresses()
+
+    def _simulator(self, name: str, base: Sequence[str], heard: asyncio.Event) -> Child:
+        def said(line: bytes) -> None:
+            told = json.loads(line)
+            self._simulators[name] = {**told["exchanges"][name], "ca_file": told["ca_file"]}
+            heard.set()
+
+        def arguments() -> list[str]:
+            known = self._simulators.get(name)  # again on the same port: the feeds know that one
+            port = ["--port", known["websocket_url"].split(":")[2].split("/")[0]] if known else []
+            return command("simulate", "--exchange", name, *base, *port)
+
+        return Child(
+            f"simulator {name}", arguments, log=self._log, said=said, environment=child_environment(os.environ)
+        )
+
+    def _with_simulated_addresses(self) -> Config:
+        tables = dict(self.config.exchange)
+        for name, told in self._simulators.items():
+            tables[name] = msgspec.structs.replace(
+                tables.get(name, Exchange()),
+                websocket_url=told["websocket_url"],
+                rest_url=told["rest_url"],
+                ca_file=Path(told["ca_file"]),
+            )
+        return msgspec.structs.replace(self.config, exchange=tables)
+
+    def _pin(self) -> None:
+        """Gives each feed and the gateway a core of its own where there are enough."""
+        names = [name for name in self.config.exchanges.enabled if self.config.of(name).cpu is None]
+        own_gateway = self.config.gateway.cpu is None
+        cores = cores_for(len(self.config.exchanges.enabled) + 1)
+        if not cores or len(names) < len(self.config.exchanges.enabled) or not own_gateway:
+            return  # too few, or somebody has thought about it
+        tables = {name: msgspec.structs.replace(self.config.exchange.get(name, Exchange()), cpu=core)
+                  for name, core in zip(names, cores, strict=False)}
+        gateway = msgspec.structs.replace(self.config.gateway, cpu=cores[-1])
+        self.config = msgspec.structs.replace(
+            self.config, exchange={**self.config.exchange, **tables}, gateway=gateway
+        )
+
+    # Running
+
+    async def _warm_up(self) -> None:
+        """Until every configured book is live and the gateway answers."""
+        progress = Progress(sys.stderr)
+        while not self._stop.is_set():
+            exchanges = self._observer.look()
+            progress.show(exchanges)
+            if all(exchange.all_live for exchange in exchanges) and await answers(self.config):
+                break
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), LOOK_S)
+        progress.end()
+        if self._stop.is_set():
+            return
+        self.ready = True
+        self._say_ready()
+
+    def _say_ready(self) -> None:
+        exchanges = self._observer.look()
+        books = sum(len(exchange.books) for exchange in exchanges)
+        took_s = time.monotonic() - self._started_s
+        gateway, http = self.config.gateway, self.config.http
+        scheme = "wss" if gateway.tls_certificate else "ws"
+        told = {
+            "event": "ready",
+            "books_live": sum(exchange.live for exchange in exchanges),
+            "books": books,
+            "exchanges": [exchange.exchange for exchange in exchanges],
+            "websocket": f"{scheme}://{gateway.host}:{gateway.port}/",
+            "http": f"http://{http.host}:{http.port}/",
+            "seconds": round(took_s, 2),
+        }
+        if self.options.as_json:
+            print(json.dumps(told), flush=True)
+            return
+        print(
+            f"ready: {told['books_live']} of {books} books live on {len(exchanges)} exchanges in {took_s:.1f} s; "
+            f"{told['websocket']} and {told['http']}",
+            flush=True,
+        )
+
+    async def _serve(self) -> None:
+        """The table and the status file until it is time to stop."""
+        from appliance.top import show  # rich is only loaded where a table is shown
+
+        table = asyncio.create_task(show(self._observer, self.options.table, self.options.interval_s))
+        self._tasks.append(table)
+        table.add_done_callback(self._reader_gone)
+        until = time.monotonic() + self.options.seconds if self.options.seconds else None
+        while not self._stop.is_set():
+            self._write_status()
+            left_s = STATUS_S if until is None else min(STATUS_S, until - time.monotonic())
+            if left_s <= 0:
+                return
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), left_s)
+
+    def _reader_gone(self, table: asyncio.Task[None]) -> None:
+        """``bookwire up | head``: when nobody reads the output any more, the run is over."""
+        if not table.cancelled() and table.exception() is not None:
+            if not isinstance(table.exception(), BrokenPipeError):
+                self._log("table_failed", error=table.exception())
+                self._exit_code = 1
+            self._stop.set()
+
+    def _write_status(self) -> None:
+        status = {
+            "pid": os.getpid(),
+            "simulate": self.options.simulate,
+            "seconds": round(time.monotonic() - self._started_s, 1),
+            "processes": [
+                {
+                    "name": child.name,
+                    "pid": child.pid,
+                    "restarts": child.restarts,
+                    "seconds": round(time.monotonic() - child.started_s, 1),
+                }
+                for child in self.children
+            ],
+            "simulators": self._simulators,
+        }
+        path = self.config.box.run_dir / STATUS_NAME
+        fresh = path.with_suffix(".new")
+        fresh.write_text(json.dumps(status), encoding="utf-8")
+        fresh.replace(path)
+
+    # Ending
+
+    async def _end(self) -> None:
+        """Stops all processes and takes away what they leave when they are killed."""
+        await asyncio.gather(*(child.stop() for child in self.children))
+        for task in self._tasks:
+            task.cancel()
+        results = await asyncio.gather(*self._tasks, return_exceptions=True)
+        for result in results:
+            if isinstance(result, Exception) and not isinstance(result, BrokenPipeError):
+                self._log("task_failed", error=repr(result))
+        self._observer.close()
+        clean(self.config)
+
+
+def clean(config: Config) -> None:
+    """Removes files of this run; directories too when they are empty and ours to make."""
+    for name in config.exchanges.enabled:
+        for path in config.box.shm_dir.glob(f"{name}.shm*"):
+            path.unlink(missing_ok=True)
+    for name in (EFFECTIVE_NAME, STATUS_NAME):
+        (config.box.run_dir / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        config.box.shm_dir.rmdir()
+
+
+def up(config: Config, options: Options) -> int:
+    """Runs everything in the foreground; see Supervisor.run()."""
+    preflight.check(config)
+    try:
+        return asyncio.run(Supervisor(config, options).run())
+    except SetupError:
+        raise

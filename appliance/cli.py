@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, NoReturn
 
 from appliance.config_read import suggestion
@@ -90,13 +89,6 @@ def _overview() -> str:
         f"{EXAMPLES}\nusage: bookwire COMMAND [options]    (bookwire COMMAND --help for each)\n\n"
         f"commands:\n{rows}\n\noptions:\n  -h, --help    this\n  --version     the version\n"
     )
-
-
-def add_config(parser: argparse.ArgumentParser) -> None:
-    """The options every command has that reads the configuration."""
-    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file (default: $BOOKWIRE_CONFIG)")
-    parser.add_argument("--shm-dir", metavar="DIR", help="instead of box.shm_dir")
-    parser.add_argument("--run-dir", metavar="DIR", help="instead of box.run_dir")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

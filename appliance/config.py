@@ -14,10 +14,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-MAJORS = ("BTC", "ETH", "SOL", "XRP", "DOGE", "ADA", "AVAX", "LINK", "LTC", "DOT")
-# Ten majors in both dollars: live within seconds on every exchange. All symbols (`*-USDT`) cost Binance
-# alone some twenty minutes of its REST budget at start, so that is asked for, not assumed.
-DEFAULT_SYMBOLS = tuple(f"{base}-{quote}" for base in MAJORS for quote in ("USDT", "USD"))
+DEFAULT_SYMBOLS = ("BTC", "ETH", "SOL", "XRP", "DOGE", "ADA", "AVAX", "LINK", "LTC", "DOT")
+# Live within seconds on every exchange. All symbols (`*`) cost Binance alone some twenty minutes of its REST
+# budget at start, so that is asked for, not assumed.
 DEFAULT_EXCHANGES = ("binance", "coinbase", "okx", "bybit", "kraken")
 
 
@@ -60,7 +59,7 @@ class Exchanges(_Table, frozen=True):
     enabled: Annotated[tuple[str, ...], _about("Exchanges to run, each a process of its own.")] = DEFAULT_EXCHANGES
     symbols: Annotated[
         tuple[str, ...],
-        _about("Names (BTC-USDT), patterns (*-USDT), or * for all. An exchange takes those it lists."),
+        _about("BTC-USDT; BTC (the exchange's usual quote); *-USDT or *; kraken:BTC-USD for one exchange."),
     ] = DEFAULT_SYMBOLS
 
 
@@ -142,7 +141,13 @@ class Config(_Table, frozen=True):
     http: Http = msgspec.field(default_factory=Http)
     simulate: Simulate = msgspec.field(default_factory=Simulate)
 
-    def of(self, exchange: str) -> Exchange:
-        """The exchange's table with its symbols filled in."""
+    def of(self, exchange: str, quote: str = "") -> Exchange:
+        """The exchange's table with its symbols filled in; ``quote`` is what a bare BTC is completed with."""
         table = self.exchange.get(exchange, Exchange())
-        return table if table.symbols else msgspec.structs.replace(table, symbols=self.exchanges.symbols)
+        chosen: dict[str, None] = {}
+        for entry in table.symbols or self.exchanges.symbols:
+            owner, colon, symbol = entry.rpartition(":")
+            if not colon or owner == exchange:
+                bare = symbol.isalnum() and quote
+                chosen[f"{symbol}-{quote}" if bare else symbol] = None
+        return msgspec.structs.replace(table, symbols=tuple(chosen))

@@ -1,0 +1,38 @@
+"""Run one exchange's process: connect, decode, keep the books, publish them in shared memory."""
+
+from __future__ import annotations
+
+import argparse
+
+import msgspec
+
+from appliance.commands import add_config, config_of
+from appliance.config import Config
+from handlers.registry import venue
+from handlers.settings import FeedSettings
+
+EXAMPLES = """
+  bookwire feed binance
+  bookwire feed kraken --config bookwire.toml
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("exchange", help="id of the exchange, as `bookwire exchanges` lists it")
+    add_config(parser)
+
+
+def settings(config: Config, exchange: str) -> FeedSettings:
+    """What the exchange's process is told."""
+    own = config.of(exchange, venue(exchange).quote)
+    return FeedSettings(
+        exchange=exchange, shm_dir=config.box.shm_dir, run_dir=config.box.run_dir, **msgspec.structs.asdict(own)
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Until a signal."""
+    from handlers import feed
+
+    return feed.run(settings(config_of(arguments), arguments.exchange))

@@ -1,0 +1,43 @@
+"""Run the WebSocket gateway on the books that are in shared memory."""
+
+from __future__ import annotations
+
+import argparse
+
+import msgspec
+
+from appliance.commands import add_config, config_of
+from appliance.config import Config
+from gateway.settings import GatewaySettings, SettingsError
+from handlers.errors import SetupError
+
+EXAMPLES = """
+  bookwire gateway
+  bookwire gateway --host 0.0.0.0 --port 9081
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("--host", metavar="ADDRESS", help="instead of gateway.host")
+    parser.add_argument("--port", type=int, metavar="N", help="instead of gateway.port")
+    add_config(parser)
+
+
+def settings(config: Config) -> GatewaySettings:
+    """What the gateway is told. Raises SetupError where two settings contradict each other."""
+    made = GatewaySettings(
+        shm_dir=config.box.shm_dir, run_dir=config.box.run_dir, **msgspec.structs.asdict(config.gateway)
+    )
+    try:
+        made.check()
+    except SettingsError as error:
+        raise SetupError(str(error), where="[gateway]", do="see docs/configuration.md") from error
+    return made
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Until a signal."""
+    from gateway import server
+
+    return server.run(settings(config_of(arguments, gateway={"host": arguments.host, "port": arguments.port})))

@@ -1,0 +1,68 @@
+"""Run everything in the foreground: one process an exchange, the gateway, HTTP.
+
+Warm-up is shown on stderr; one ready line comes on stdout when every configured book is live and the
+gateway answers; on a terminal a live table follows. Ctrl-C stops it all and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import msgspec
+
+from appliance.commands import add_config, config_of, words
+from appliance.supervisor import Options, up
+
+EXAMPLES = """
+  bookwire up --simulate                         against built-in exchanges, no Internet needed
+  bookwire up --simulate --seconds 60            stop by itself a minute after it is ready
+  bookwire up --exchanges okx,kraken --symbols BTC,ETH-USDT
+  bookwire up --config bookwire.toml --port 9081 --http-port 9080
+"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    parser.add_argument("--simulate", action="store_true", help="play the exchanges on this machine")
+    parser.add_argument("--exchanges", metavar="LIST", help="instead of exchanges.enabled")
+    parser.add_argument(
+        "--symbols", metavar="LIST", help="BTC-USDT, *-USDT, BTC (the exchange's usual quote), kraken:BTC-USD"
+    )
+    parser.add_argument("--rate", type=float, metavar="N", help="simulated updates a second and symbol")
+    parser.add_argument("--seed", type=int, metavar="N", help="of the simulated order flow")
+    parser.add_argument("--host", metavar="ADDRESS", help="listen here with both servers (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, metavar="N", help="of the WebSocket gateway (default: 8081)")
+    parser.add_argument("--http-port", type=int, metavar="N", help="of HTTP (default: 8080)")
+    parser.add_argument("--seconds", type=float, metavar="N", help="stop N seconds after being ready")
+    parser.add_argument("--top", action=argparse.BooleanOptionalAction, help="the live table (default: on a terminal)")
+    parser.add_argument("--interval", type=float, metavar="S", help="without a terminal: a table every S seconds")
+    parser.add_argument("--json", action="store_true", help="the ready line as JSON, no table")
+    add_config(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Until a signal, --seconds, or a failure."""
+    simulate = {"rate": arguments.rate, "seed": arguments.seed}
+    symbols = words(arguments.symbols)
+    if arguments.simulate and symbols:
+        simulate["symbols"] = [symbol for symbol in symbols if "*" not in symbol] or None
+    config = config_of(
+        arguments,
+        exchanges={"enabled": words(arguments.exchanges), "symbols": symbols},
+        gateway={"host": arguments.host, "port": arguments.port},
+        http={"host": arguments.host, "port": arguments.http_port},
+        simulate=simulate,
+    )
+    if arguments.simulate and not symbols:
+        listed = msgspec.structs.replace(config.exchanges, symbols=config.simulate.symbols)
+        config = msgspec.structs.replace(config, exchanges=listed)
+    table = sys.stdout.isatty() if arguments.top is None else arguments.top
+    options = Options(
+        simulate=arguments.simulate,
+        seconds=arguments.seconds,
+        as_json=arguments.json,
+        table=table and not arguments.json,
+        interval_s=arguments.interval,
+    )
+    return up(config, options)

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from appliance.config_read import suggestion
 from handlers.errors import SetupError
@@ -47,19 +47,25 @@ COMMANDS = {
 class Parser(argparse.ArgumentParser):
     """argparse with the examples first and a suggestion for a slip."""
 
-    def __init__(self, *arguments: Any, examples: str = "", **keywords: Any) -> None:
+    def __init__(self, prog: str, description: str | None, examples: str) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
         self.examples = examples
-        keywords.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
-        super().__init__(*arguments, allow_abbrev=False, **keywords)
 
     def format_help(self) -> str:
-        return f"{self.examples}\n{super().format_help()}" if self.examples else super().format_help()
+        return f"{self.examples}\n{super().format_help()}"
 
     def error(self, message: str) -> NoReturn:
         unknown = message.removeprefix("unrecognized arguments: ").split(" ")[0]
         hint = ""
         if message.startswith("unrecognized arguments") and unknown.startswith("-"):
-            hint = suggestion(unknown, [option for action in self._actions for option in action.option_strings])
+            hint = suggestion(
+                unknown, [option for action in self._actions for option in action.option_strings]
+            )
         say(message, do=hint or f"see `{self.prog} --help`")
         raise SystemExit(USAGE)
 
@@ -76,7 +82,9 @@ def _parser(name: str) -> Parser:
     """The parser of one command; its module adds the rest."""
     module = importlib.import_module(f"appliance.commands.{name.replace('-', '_')}")
     parser = Parser(
-        prog=f"bookwire {name}", description=module.__doc__, examples="examples:\n" + module.EXAMPLES.rstrip() + "\n"
+        prog=f"bookwire {name}",
+        description=module.__doc__,
+        examples="examples:\n" + module.EXAMPLES.rstrip() + "\n",
     )
     module.arguments(parser)
     return parser
@@ -119,7 +127,10 @@ def _run(name: str, given: list[str]) -> int:
         return error.exit_code
     except PermissionError as error:
         what = error.strerror or "no permission"
-        say(f"{what}: {error.filename}" if error.filename else what, do="give this user the right, or choose another")
+        say(
+            f"{what}: {error.filename}" if error.filename else what,
+            do="give this user the right, or choose another",
+        )
         return PERMISSION
     except BrokenPipeError:  # the reader has had enough (`| head`)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -128,7 +139,11 @@ def _run(name: str, given: list[str]) -> int:
         return INTERRUPTED
     except OSError as error:
         code_name = errno.errorcode.get(error.errno or 0, "")
-        say(f"{error.strerror or error} ({code_name})", where=str(error.filename or ""), do="see docs/operations.md")
+        say(
+            f"{error.strerror or error} ({code_name})",
+            where=str(error.filename or ""),
+            do="see docs/operations.md",
+        )
         return FAILURE
 
 

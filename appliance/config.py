@@ -45,18 +45,21 @@ class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 class Box(_Table, frozen=True):
     """Where this machine keeps what the processes share."""
 
-    shm_dir: Annotated[Path, _about("Segments of shared memory, one file an exchange. Default: /dev/shm/bookwire.")] = msgspec.field(
-        default_factory=lambda: Path("/dev/shm/bookwire")
-    )
+    shm_dir: Annotated[
+        Path, _about("Segments of shared memory, one file an exchange. Default: /dev/shm/bookwire.")
+    ] = msgspec.field(default_factory=lambda: Path("/dev/shm/bookwire"))
     run_dir: Annotated[
-        Path, _about("Sockets, bells and status files. Default: $XDG_RUNTIME_DIR/bookwire, else the user's own.")
+        Path,
+        _about("Sockets, bells and status files. Default: $XDG_RUNTIME_DIR/bookwire, else the user's own."),
     ] = msgspec.field(default_factory=default_run_dir)
 
 
 class Exchanges(_Table, frozen=True):
     """Which exchanges run, and which symbols each takes unless its own table says otherwise."""
 
-    enabled: Annotated[tuple[str, ...], _about("Exchanges to run, each a process of its own.")] = DEFAULT_EXCHANGES
+    enabled: Annotated[tuple[str, ...], _about("Exchanges to run, each a process of its own.")] = (
+        DEFAULT_EXCHANGES
+    )
     symbols: Annotated[
         tuple[str, ...],
         _about("BTC-USDT; BTC (the exchange's usual quote); *-USDT or *; kraken:BTC-USD for one exchange."),
@@ -71,10 +74,14 @@ class Exchange(_Table, frozen=True):
     rest_url: Annotated[str | None, _about("Instead of the exchange's own address.")] = None
     ca_file: Annotated[Path | None, _about("PEM bundle to trust instead of the system's.")] = None
     poll: Annotated[Poll, _about(POLL)] = "epoll"
-    cpu: Annotated[int | None, _about("Core the native loop is pinned to. Default: where cores allow.")] = None
+    cpu: Annotated[int | None, _about("Core the native loop is pinned to. Default: where cores allow.")] = (
+        None
+    )
     levels_max: Annotated[Count | None, _about("Levels kept a side of one book.")] = None
     ring_bytes: Annotated[Count | None, _about("Update ring, bytes, a power of two.")] = None
-    pending_bytes: Annotated[Count | None, _about("Updates that wait for a snapshot, bytes, all books.")] = None
+    pending_bytes: Annotated[Count | None, _about("Updates that wait for a snapshot, bytes, all books.")] = (
+        None
+    )
     source_address: Annotated[str | None, _about("Local address of its connections and requests.")] = None
 
 
@@ -85,9 +92,13 @@ class Gateway(_Table, frozen=True):
     port: Annotated[Port, _about("TCP port.")] = 8081
     tls_certificate: Annotated[Path | None, _about("PEM chain; with tls_key makes it wss://.")] = None
     tls_key: Annotated[Path | None, _about("PEM key.")] = None
-    token_file: Annotated[Path | None, _about("One bearer token a line; without it everybody may read.")] = None
+    token_file: Annotated[Path | None, _about("One bearer token a line; without it everybody may read.")] = (
+        None
+    )
     poll: Annotated[Poll, _about(POLL)] = "epoll"
-    cpu: Annotated[int | None, _about("Core its native loop is pinned to. Default: where cores allow.")] = None
+    cpu: Annotated[int | None, _about("Core its native loop is pinned to. Default: where cores allow.")] = (
+        None
+    )
     depth_default: Annotated[Count, _about("Levels a side where a subscriber names none.")] = 20
     depth_max: Annotated[Count, _about("Levels a side a subscriber may ask for.")] = 1000
     interval_ms_default: Annotated[int, _about("Least time between two pushes of a subscription.")] = 100
@@ -99,14 +110,18 @@ class Gateway(_Table, frozen=True):
     message_bytes_max: Annotated[Count, _about("A longer message closes the connection (1009).")] = 64 << 10
     requests_per_second: Annotated[Count, _about("Requests of one connection, sustained.")] = 50
     requests_burst: Annotated[Count, _about("Requests at once; more close the connection (1008).")] = 1000
-    errors_max: Annotated[Count, _about("Errors within errors_window_s that close the connection (1008).")] = 32
+    errors_max: Annotated[
+        Count, _about("Errors within errors_window_s that close the connection (1008).")
+    ] = 32
     errors_window_s: Annotated[float, _about("Seconds in which errors are counted.")] = 10.0
     handshake_ms: Annotated[Count, _about("Time a client has for TLS and the upgrade.")] = 5000
     ping_ms: Annotated[Count, _about("Silence after which a client is pinged.")] = 20_000
     timeout_ms: Annotated[Count, _about("Silence after which a client is closed (1001).")] = 60_000
     queue_bytes_max: Annotated[Count, _about("Unsent bytes after which a client is conflated.")] = 256 << 10
     frame_bytes_max: Annotated[Count, _about("Larger snapshots are sent in pages.")] = 1_000_000
-    send_buffer_bytes: Annotated[Count, _about("Socket buffer; what is in it cannot be conflated.")] = 256 << 10
+    send_buffer_bytes: Annotated[Count, _about("Socket buffer; what is in it cannot be conflated.")] = (
+        256 << 10
+    )
     writer_patience_ms: Annotated[Count, _about("Silence after which an exchange's process is dead.")] = 3000
 
 

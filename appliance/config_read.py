@@ -75,7 +75,9 @@ class _File:
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
             raise SetupError(
-                f"cannot read the configuration: {reason}", where=str(path), do="check the path given by --config"
+                f"cannot read the configuration: {reason}",
+                where=str(path),
+                do="check the path given by --config",
             ) from error
         except tomllib.TOMLDecodeError as error:
             raise SetupError(f"not TOML: {error}", where=str(path), do="mend that line") from error
@@ -106,7 +108,9 @@ class _File:
             if unknown:
                 key = unknown["key"]
                 what = f"unknown key {key!r}" + (f" in [{'.'.join(path)}]" if path else "")
-                raise SetupError(what, where=self.where(*path, key), do=suggestion(key, known_keys(path))) from error
+                raise SetupError(
+                    what, where=self.where(*path, key), do=suggestion(key, known_keys(path))
+                ) from error
             what = text[: at.start()] if at else text
             raise SetupError(
                 f"{'.'.join(path)}: {what[0].lower()}{what[1:]}",
@@ -173,7 +177,9 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, dict[str, Any
             try:
                 decoded = msgspec.convert(value, types[key], strict=False, dec_hook=_decode)
             except msgspec.ValidationError as error:
-                raise SetupError(f"{variable}={text!r}: {error}", where="environment", do="mend or unset it") from error
+                raise SetupError(
+                    f"{variable}={text!r}: {error}", where="environment", do="mend or unset it"
+                ) from error
             layers.setdefault(table, {})[key] = msgspec.to_builtins(decoded, enc_hook=str)
     return layers
 
@@ -184,7 +190,10 @@ def _is_list(kind: Any) -> bool:
 
 def _check_names(config: Config, source: _File) -> None:
     """Exchanges must be ones that have facts; the same one twice is a slip."""
-    for path, names in ((("exchanges", "enabled"), config.exchanges.enabled), (("exchange",), tuple(config.exchange))):
+    for path, names in (
+        (("exchanges", "enabled"), config.exchanges.enabled),
+        (("exchange",), tuple(config.exchange)),
+    ):
         for name in names:
             if name not in VENUES:
                 later = any(row.id == name for row in EXCHANGES)
@@ -196,10 +205,14 @@ def _check_names(config: Config, source: _File) -> None:
         if len(set(names)) != len(names):
             raise SetupError("an exchange stands twice", where=source.where(*path), do="name each once")
     if not config.exchanges.enabled:
-        raise SetupError("no exchange is enabled", where=source.where("exchanges", "enabled"), do="name at least one")
+        raise SetupError(
+            "no exchange is enabled", where=source.where("exchanges", "enabled"), do="name at least one"
+        )
     if (config.gateway.tls_certificate is None) != (config.gateway.tls_key is None):
         raise SetupError(
-            "tls_certificate and tls_key go together", where=source.where("gateway"), do="give both or neither"
+            "tls_certificate and tls_key go together",
+            where=source.where("gateway"),
+            do="give both or neither",
         )
 
 
@@ -232,7 +245,11 @@ def schema() -> dict[str, Any]:
     for definition in definitions.values():
         definition.pop("required", None)  # nothing is
     definitions["Config"]["properties"]["exchange"]["propertyNames"] = {"enum": [row.id for row in EXCHANGES]}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "Bookwire configuration", **made}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Bookwire configuration",
+        **made,
+    }
 
 
 if __name__ == "__main__":

@@ -28,8 +28,13 @@ def check(config: Config) -> None:
     readable(config.gateway.tls_certificate, "gateway.tls_certificate")
     readable(config.gateway.tls_key, "gateway.tls_key")
     readable(config.gateway.token_file, "gateway.token_file")
-    if config.gateway.port and (config.gateway.host, config.gateway.port) == (config.http.host, config.http.port):
-        raise SetupError("gateway and http have the same port", where="gateway.port, http.port", do="change one")
+    if config.gateway.port and (config.gateway.host, config.gateway.port) == (
+        config.http.host,
+        config.http.port,
+    ):
+        raise SetupError(
+            "gateway and http have the same port", where="gateway.port, http.port", do="change one"
+        )
     for table, host, port in (
         ("gateway", config.gateway.host, config.gateway.port),
         ("http", config.http.host, config.http.port),
@@ -46,7 +51,9 @@ def make_directory(path: Path, key: str) -> None:
     except PermissionError as error:
         raise PermissionError(errno.EACCES, f"cannot create (box.{key})", str(path)) from error
     except OSError as error:
-        raise UnavailableError(f"cannot create {path}: {error.strerror}", where=f"box.{key}", do="name another") from error
+        raise UnavailableError(
+            f"cannot create {path}: {error.strerror}", where=f"box.{key}", do="name another"
+        ) from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, f"not writable (box.{key})", str(path))
 
@@ -56,7 +63,9 @@ def readable(path: Path | None, key: str) -> None:
     if path is None:
         return
     if not path.is_file():
-        raise UnavailableError(f"no file {path}", where=key, do="give the path of a PEM file, or leave the key out")
+        raise UnavailableError(
+            f"no file {path}", where=key, do="give the path of a PEM file, or leave the key out"
+        )
     if not os.access(path, os.R_OK):
         raise PermissionError(errno.EACCES, f"not readable ({key})", str(path))
 
@@ -80,7 +89,9 @@ def free_port(host: str, port: int, key: str) -> None:
                     do="stop that process, or give another port",
                 ) from error
             raise SetupError(
-                f"cannot listen on {host}:{port}: {error.strerror}", where=key, do="give an address of this machine"
+                f"cannot listen on {host}:{port}: {error.strerror}",
+                where=key,
+                do="give an address of this machine",
             ) from error
 
 

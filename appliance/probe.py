@@ -31,7 +31,9 @@ async def _gateway(config: Config, session: aiohttp.ClientSession) -> bool:
     with suppress(aiohttp.ClientError, OSError, TimeoutError):
         if gateway.tls_certificate or gateway.token_file:
             # Whether it may be trusted is its clients' question; that it listens is ours.
-            _, writer = await asyncio.wait_for(asyncio.open_connection(host.strip("[]"), gateway.port), PATIENCE_S)
+            _, writer = await asyncio.wait_for(
+                asyncio.open_connection(host.strip("[]"), gateway.port), PATIENCE_S
+            )
             writer.close()
             await writer.wait_closed()
             return True

@@ -109,7 +109,11 @@ class Child:
             pause_s = self._backoff.pause_s(failures, self._dice)
             self.restarts += 1
             self._log(
-                "process_ended", process=self.name, lived_s=f"{lived_s:.1f}", **_how(code), again_in_s=f"{pause_s:.2f}"
+                "process_ended",
+                process=self.name,
+                lived_s=f"{lived_s:.1f}",
+                **_how(code),
+                again_in_s=f"{pause_s:.2f}",
             )
             try:
                 await asyncio.wait_for(self._stop.wait(), pause_s)

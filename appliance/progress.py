@@ -27,7 +27,9 @@ class Progress:
         live = sum(exchange.live for exchange in exchanges)
         books = sum(len(exchange.books) for exchange in exchanges)
         waiting = [
-            f"{exchange.exchange} {exchange.live} of {len(exchange.books)}" for exchange in exchanges if not exchange.all_live
+            f"{exchange.exchange} {exchange.live} of {len(exchange.books)}"
+            for exchange in exchanges
+            if not exchange.all_live
         ]
         head = f"{live} of {books} books live"
         line = f"{head}; waiting for {', '.join(waiting)}" if waiting else head

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from appliance.observe import Observer
 from appliance.probe import answers
 from appliance.processes import Child
 from appliance.progress import Progress
-from handlers.errors import SetupError, UnavailableError
+from handlers.errors import UnavailableError
 from handlers.logs import Log
 
 EFFECTIVE_NAME = "up.toml"
@@ -138,22 +138,21 @@ class Supervisor:
         spoken = {name: asyncio.Event() for name in self.config.exchanges.enabled}
         for name, heard in spoken.items():
             self._supervise(self._simulator(name, base, heard))
-        everyone = asyncio.gather(*(heard.wait() for heard in spoken.values()))
         stopped = asyncio.create_task(self._stop.wait())
-        done, _ = await asyncio.wait(
-            {everyone, stopped}, timeout=SIMULATOR_PATIENCE_S, return_when=asyncio.FIRST_COMPLETED
+        heard_all = asyncio.create_task(_all(spoken.values()))
+        await asyncio.wait(
+            {stopped, heard_all}, timeout=SIMULATOR_PATIENCE_S, return_when=asyncio.FIRST_COMPLETED
         )
         stopped.cancel()
-        if not done:
-            silent = [name for name, heard in spoken.items() if not heard.is_set()]
-            everyone.cancel()
+        heard_all.cancel()
+        if self._stop.is_set():
+            return
+        silent = [name for name, heard in spoken.items() if not heard.is_set()]
+        if silent:
             raise UnavailableError(
                 f"no word from simulator {', '.join(silent)} in {SIMULATOR_PATIENCE_S:.0f} s",
                 do="look at its messages above",
             )
-        if self._stop.is_set():
-            everyone.cancel()
-            return
         self.config = self._with_simulated_addresses()
 
     def _simulator(self, name: str, base: Sequence[str], heard: asyncio.Event) -> Child:
@@ -168,7 +167,11 @@ class Supervisor:
             return command("simulate", "--exchange", name, *base, *port)
 
         return Child(
-            f"simulator {name}", arguments, log=self._log, said=said, environment=child_environment(os.environ)
+            f"simulator {name}",
+            arguments,
+            log=self._log,
+            said=said,
+            environment=child_environment(os.environ),
         )
 
     def _with_simulated_addresses(self) -> Config:
@@ -189,8 +192,10 @@ class Supervisor:
         cores = cores_for(len(self.config.exchanges.enabled) + 1)
         if not cores or len(names) < len(self.config.exchanges.enabled) or not own_gateway:
             return  # too few, or somebody has thought about it
-        tables = {name: msgspec.structs.replace(self.config.exchange.get(name, Exchange()), cpu=core)
-                  for name, core in zip(names, cores, strict=False)}
+        tables = {
+            name: msgspec.structs.replace(self.config.exchange.get(name, Exchange()), cpu=core)
+            for name, core in zip(names, cores, strict=False)
+        }
         gateway = msgspec.structs.replace(self.config.gateway, cpu=cores[-1])
         self.config = msgspec.structs.replace(
             self.config, exchange={**self.config.exchange, **tables}, gateway=gateway
@@ -298,6 +303,11 @@ class Supervisor:
         clean(self.config)
 
 
+async def _all(events: Iterable[asyncio.Event]) -> None:
+    for event in events:
+        await event.wait()
+
+
 def clean(config: Config) -> None:
     """Removes files of this run; directories too when they are empty and ours to make."""
     for name in config.exchanges.enabled:
@@ -312,7 +322,4 @@ def clean(config: Config) -> None:
 def up(config: Config, options: Options) -> int:
     """Runs everything in the foreground; see Supervisor.run()."""
     preflight.check(config)
-    try:
-        return asyncio.run(Supervisor(config, options).run())
-    except SetupError:
-        raise
+    return asyncio.run(Supervisor(config, options).run())

@@ -31,7 +31,9 @@ def config_of(arguments: argparse.Namespace, **tables: Mapping[str, Any]) -> Con
         table: {key: value for key, value in values.items() if value is not None}
         for table, values in {"box": box, **tables}.items()
     }
-    return config_read.load(arguments.config, flags={table: values for table, values in flags.items() if values})
+    return config_read.load(
+        arguments.config, flags={table: values for table, values in flags.items() if values}
+    )
 
 
 def words(text: str | None) -> list[str] | None:

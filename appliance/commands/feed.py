@@ -27,7 +27,10 @@ def settings(config: Config, exchange: str) -> FeedSettings:
     """What the exchange's process is told."""
     own = config.of(exchange, venue(exchange).quote)
     return FeedSettings(
-        exchange=exchange, shm_dir=config.box.shm_dir, run_dir=config.box.run_dir, **msgspec.structs.asdict(own)
+        exchange=exchange,
+        shm_dir=config.box.shm_dir,
+        run_dir=config.box.run_dir,
+        **msgspec.structs.asdict(own),
     )
 
 

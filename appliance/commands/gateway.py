@@ -40,4 +40,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Until a signal."""
     from gateway import server
 
-    return server.run(settings(config_of(arguments, gateway={"host": arguments.host, "port": arguments.port})))
+    return server.run(
+        settings(config_of(arguments, gateway={"host": arguments.host, "port": arguments.port}))
+    )

@@ -31,12 +31,18 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rate", type=float, metavar="N", help="simulated updates a second and symbol")
     parser.add_argument("--seed", type=int, metavar="N", help="of the simulated order flow")
-    parser.add_argument("--host", metavar="ADDRESS", help="listen here with both servers (default: 127.0.0.1)")
+    parser.add_argument(
+        "--host", metavar="ADDRESS", help="listen here with both servers (default: 127.0.0.1)"
+    )
     parser.add_argument("--port", type=int, metavar="N", help="of the WebSocket gateway (default: 8081)")
     parser.add_argument("--http-port", type=int, metavar="N", help="of HTTP (default: 8080)")
     parser.add_argument("--seconds", type=float, metavar="N", help="stop N seconds after being ready")
-    parser.add_argument("--top", action=argparse.BooleanOptionalAction, help="the live table (default: on a terminal)")
-    parser.add_argument("--interval", type=float, metavar="S", help="without a terminal: a table every S seconds")
+    parser.add_argument(
+        "--top", action=argparse.BooleanOptionalAction, help="the live table (default: on a terminal)"
+    )
+    parser.add_argument(
+        "--interval", type=float, metavar="S", help="without a terminal: a table every S seconds"
+    )
     parser.add_argument("--json", action="store_true", help="the ready line as JSON, no table")
     add_config(parser)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import tomllib
 from pathlib import Path
 
 import jsonschema
 import pytest
-import tomllib
 
 from appliance import config_read
 from appliance.config import Config, Exchange, Gateway, Http
@@ -58,11 +58,23 @@ def test_a_bare_name_takes_the_usual_quote_and_an_owner_keeps_its_symbol() -> No
 @pytest.mark.parametrize(
     ("text", "line", "what", "do", "code"),
     [
-        ("[gateway]\nhost = '::1'\nprot = 1\n", 3, "unknown key 'prot' in [gateway]", 'did you mean "port"?', 78),
+        (
+            "[gateway]\nhost = '::1'\nprot = 1\n",
+            3,
+            "unknown key 'prot' in [gateway]",
+            'did you mean "port"?',
+            78,
+        ),
         ("\n[gatway]\nport = 1\n", 2, "unknown key 'gatway'", 'did you mean "gateway"?', 78),
         ("gateway.port = 99999\n", 1, "gateway.port: expected `int` <= 65535", "configuration.md", 78),
         ("[gateway]\nport = '1'\n", 2, "gateway.port: expected `int`, got `str`", "configuration.md", 78),
-        ("[exchange.okx]\n# note\nsymbol = []\n", 3, "unknown key 'symbol' in [exchange.okx]", '"symbols"', 78),
+        (
+            "[exchange.okx]\n# note\nsymbol = []\n",
+            3,
+            "unknown key 'symbol' in [exchange.okx]",
+            '"symbols"',
+            78,
+        ),
         ("[exchange.okx]\npoll = 'spin'\n", 2, "exchange.okx.poll: invalid enum value 'spin'", "", 78),
         ("[exchange.krakn]\n", 1, "exchange 'krakn' is unknown", 'did you mean "kraken"?', 64),
         ("[exchanges]\nenabled = ['upbit']\n", 2, "exchange 'upbit' is not implemented yet", "", 64),
@@ -98,7 +110,10 @@ def test_a_misspelt_variable_is_told() -> None:
 
 
 def test_what_check_config_prints_reads_back_to_the_same(tmp_path: Path) -> None:
-    flags = {"exchange": {"kraken": {"ca_file": str(tmp_path / 'a "b".pem'), "cpu": 3}}, "simulate": {"rate": 2.5}}
+    flags = {
+        "exchange": {"kraken": {"ca_file": str(tmp_path / 'a "b".pem'), "cpu": 3}},
+        "simulate": {"rate": 2.5},
+    }
     config = config_read.load(environment={}, flags=flags)
     path = written(tmp_path, config_read.to_toml(config))
     assert config_read.load(path, environment={}) == config
@@ -122,7 +137,9 @@ def test_the_published_schema_is_the_code_and_holds_for_what_it_prints() -> None
     ],
 )
 def test_a_table_offers_what_its_room_can_be_told(table: type, settings: type, filled_in: set[str]) -> None:
-    rooms = {field.name: field.default for field in dataclasses.fields(settings) if field.name not in filled_in}
+    rooms = {
+        field.name: field.default for field in dataclasses.fields(settings) if field.name not in filled_in
+    }
     offered = dict(zip(table.__struct_fields__, table.__struct_defaults__, strict=True))
     assert offered == rooms
 

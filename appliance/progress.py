@@ -1,4 +1,4 @@
-"""Warm-up on stderr: how many books are live, one line that moves, or one line an exchange without a terminal."""
+"""Warm-up on stderr: how many books are live. One line that moves; without a terminal one line an exchange."""
 
 from __future__ import annotations
 

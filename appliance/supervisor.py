@@ -237,11 +237,8 @@ class Supervisor:
         if self.options.as_json:
             print(json.dumps(told), flush=True)
             return
-        print(
-            f"ready: {told['books_live']} of {books} books live on {len(exchanges)} exchanges in {took_s:.1f} s; "
-            f"{told['websocket']} and {told['http']}",
-            flush=True,
-        )
+        live = f"{told['books_live']} of {books} books live on {len(exchanges)} exchanges"
+        print(f"ready: {live} in {took_s:.1f} s; {told['websocket']} and {told['http']}", flush=True)
 
     async def _serve(self) -> None:
         """The table and the status file until it is time to stop."""

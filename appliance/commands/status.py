@@ -1,0 +1,109 @@
+"""Say how the box is: processes, books, ages, rates, restarts.
+
+Exit code 0 when every book of every exchange that runs here is live, 75 when some are not, 69 when nothing runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from appliance.commands import add_config, add_json, config_of
+from appliance.config import Config
+from appliance.lines import json_line
+from appliance.observe import ExchangeView, Observer, need_something
+from appliance.supervisor import STATUS_NAME
+
+EXAMPLES = """
+  bookwire status
+  bookwire status --json | jq '.exchanges[] | {exchange, live, books}'
+"""
+
+TRY_LATER = 75
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of the command."""
+    add_json(parser)
+    add_config(parser)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A status file, {} where there is none (its process is not up)."""
+    try:
+        told: dict[str, Any] = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    return told
+
+
+def gather(config: Config, exchanges: list[ExchangeView], now_ns: int) -> dict[str, Any]:
+    """Everything --json prints. Ages in ms, times of day in none: they are relative to now."""
+    return {
+        "up": _read(config.box.run_dir / STATUS_NAME),
+        "exchanges": [_exchange(config, exchange, now_ns) for exchange in exchanges],
+    }
+
+
+def _exchange(config: Config, exchange: ExchangeView, now_ns: int) -> dict[str, Any]:
+    feed = _read(config.box.run_dir / f"{exchange.exchange}.status.json")
+    ages = [(now_ns - book.last_data_ns) / 1e6 for book in exchange.books if book.last_data_ns]
+    return {
+        "exchange": exchange.exchange,
+        "alive": exchange.alive,
+        "pid": exchange.pid,
+        "live": exchange.live,
+        "books": len(exchange.books),
+        "not_live": [
+            {"symbol": book.symbol, "state": book.state, "reason": book.reason}
+            for book in exchange.books
+            if book.state != "live"
+        ],
+        "age_ms_max": round(max(ages), 1) if ages else None,
+        "messages": exchange.counters.get("messages", 0),
+        "bytes": exchange.counters.get("bytes", 0),
+        "quarantined": exchange.counters.get("quarantined", 0),
+        "gaps": sum(book.gaps for book in exchange.books),
+        "resyncs": sum(book.resyncs for book in exchange.books),
+        "reconnects": sum(feed.get("reconnects", {}).values()),
+        "connections": exchange.counters.get("connections_open", 0),
+        "uptime_s": round(exchange.uptime_s, 1),
+    }
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """0, 69 or 75; see above."""
+    config = config_of(arguments)
+    with Observer(config.box.shm_dir) as observer:
+        exchanges = list(need_something(observer.look(), config))
+        told = gather(config, exchanges, time.time_ns())
+    if arguments.json:
+        print(json_line(told))
+    else:
+        _print(told)
+    return 0 if all(exchange.all_live for exchange in exchanges) else TRY_LATER
+
+
+def _print(told: dict[str, Any]) -> None:
+    restarts = {each["name"]: each["restarts"] for each in told["up"].get("processes", [])}
+    for row in told["exchanges"]:
+        uptime_s = row["uptime_s"] or 1
+        parts = [
+            f"{row['exchange']:<9} {row['live']:>4} of {row['books']} live" if row["alive"] else f"{row['exchange']:<9} down",
+            f"{row['messages'] / max(uptime_s, 1):.0f} messages/s",
+            f"oldest {row['age_ms_max']:.0f} ms" if row["age_ms_max"] is not None else "no data yet",
+            f"{row['resyncs']} resyncs",
+            f"{row['reconnects']} reconnects",
+            f"{restarts.get('feed ' + row['exchange'], 0)} restarts",
+            f"up {uptime_s:.0f} s",
+        ]
+        print("  ".join(parts))
+        for book in row["not_live"]:
+            print(f"          {book['symbol']} {book['state']}: {book['reason']}")
+    for each in told["up"].get("processes", []):
+        if not each["name"].startswith("feed "):
+            state = f"pid {each['pid']}" if each["pid"] else "down"
+            print(f"{each['name']:<20} {state}  {each['restarts']} restarts  up {each['seconds']:.0f} s")

@@ -10,7 +10,7 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from appliance.config import Config
@@ -97,15 +97,20 @@ def free_port(host: str, port: int, key: str) -> None:
 
 def port_holder(port: int) -> str | None:
     """``name (pid N)`` of a process that listens on the port, where this user may see it."""
-    inodes = set(_listening_inodes(port))
+    sockets = {f"socket:[{inode}]" for inode in _listening_inodes(port)}
     for process in Path("/proc").glob("[0-9]*"):
-        try:
-            targets = {os.readlink(descriptor) for descriptor in (process / "fd").iterdir()}
-            if any(f"socket:[{inode}]" in targets for inode in inodes):
+        if sockets & set(_open_files(process)):
+            with suppress(OSError):  # it may have ended meanwhile
                 return f"{(process / 'comm').read_text().strip()} (pid {process.name})"
-        except OSError:
-            continue  # ended meanwhile, or another user's
     return None
+
+
+def _open_files(process: Path) -> Iterator[str]:
+    """What its descriptors point to; none of another user's process."""
+    with suppress(OSError):
+        for descriptor in (process / "fd").iterdir():
+            with suppress(OSError):
+                yield os.readlink(descriptor)
 
 
 def _listening_inodes(port: int) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Warm-up on stderr: how many books are live. One line that moves; without a terminal one line an exchange."""
+"""Warm-up on stderr: how many books are live. One line that moves; without terminal one an exchange."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Say how the box is: processes, books, ages, rates, restarts.
 
-Exit code 0 when every book of every exchange that runs here is live, 75 when some are not, 69 when nothing runs.
+Exit code 0 when every book of every exchange that runs here is live, 75 when some are not, 69 when
+nothing runs.
 """
 
 from __future__ import annotations
@@ -91,8 +92,9 @@ def _print(told: dict[str, Any]) -> None:
     restarts = {each["name"]: each["restarts"] for each in told["up"].get("processes", [])}
     for row in told["exchanges"]:
         uptime_s = row["uptime_s"] or 1
+        books = f"{row['live']:>4} of {row['books']} live" if row["alive"] else "   down"
         parts = [
-            f"{row['exchange']:<9} {row['live']:>4} of {row['books']} live" if row["alive"] else f"{row['exchange']:<9} down",
+            f"{row['exchange']:<9} {books}",
             f"{row['messages'] / max(uptime_s, 1):.0f} messages/s",
             f"oldest {row['age_ms_max']:.0f} ms" if row["age_ms_max"] is not None else "no data yet",
             f"{row['resyncs']} resyncs",

@@ -43,7 +43,14 @@ def run(arguments: argparse.Namespace) -> int:
                 rows.setdefault(book.symbol, []).append((exchange.exchange, book.state))
     for symbol, places in sorted(rows.items()):
         if arguments.json:
-            print(json_line({"symbol": symbol, "exchanges": [{"exchange": name, "state": state} for name, state in places]}))
+            print(
+                json_line(
+                    {
+                        "symbol": symbol,
+                        "exchanges": [{"exchange": name, "state": state} for name, state in places],
+                    }
+                )
+            )
         else:
             told = ", ".join(name if state == "live" else f"{name} ({state})" for name, state in places)
             print(f"{symbol:<16} {told}")

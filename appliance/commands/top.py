@@ -25,7 +25,7 @@ EXAMPLES = """
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("wanted", nargs="*", metavar="SYMBOL|EXCHANGE", help="only these (default: all)")
-    parser.add_argument("--interval", type=float, metavar="S", help="without a terminal: a table every S seconds")
+    parser.add_argument("--interval", type=float, metavar="S", help="without a terminal: a table so often")
     parser.add_argument("--once", action="store_true", help="one table, also on a terminal")
     add_json(parser)
     add_config(parser)

@@ -43,7 +43,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument("channel", metavar="CHANNEL", help="binance:BTC-USDT, consbook:BTC-USDT, ...")
     parser.add_argument(
-        "--depth", type=int, default=10, metavar="N", help="levels a side, 0 = all (default: 10)"
+        "--depth", type=int, default=10, metavar="N", help="levels a side, 0 all (default: 10)"
     )
     add_json(parser)
     add_config(parser)
@@ -112,7 +112,7 @@ async def _ask(config: Config, channel: str, depth: int) -> dict[str, Any]:
         async with aiohttp.ClientSession() as session, session.get(url, params=parameters) as answer:
             body = json.loads(await answer.text(), parse_float=Decimal)
             if answer.status == 404:
-                raise UsageError(str(body.get("detail") or body.get("title")), do="see `bookwire symbols`")
+                raise UsageError(str(body.get("detail")), do="see `bookwire symbols`")
             if answer.status != 200:
                 raise NotLiveError(
                     str(body.get("detail") or body.get("title") or answer.status), do="try again"
@@ -129,16 +129,12 @@ async def _ask(config: Config, channel: str, depth: int) -> dict[str, Any]:
 
 def _print(head: str, bids: list[tuple[Any, ...]], asks: list[tuple[Any, ...]]) -> None:
     """Asks above bids, best prices in the middle, as traders read it."""
-    rows = [*reversed(asks), (), *bids]
-    texts = [tuple(_text(cell) for cell in row[:4]) for row in rows]
-    widths = [
-        max((len(text[column]) for text in texts if len(text) > column), default=0) for column in range(4)
-    ]
     print(f"{head}  {len(bids)} bids, {len(asks)} asks  (price, quantity, orders)")
+    texts = [[_text(cell) for cell in row] for row in (*reversed(asks), (), *bids)]
+    widths = [max(map(len, column)) for column in zip(*filter(None, texts), strict=True)]
     for text in texts:
-        print(
-            "  ".join(cell.rjust(width) for cell, width in zip(text, widths, strict=False)) if text else "-"
-        )
+        cells = (cell.rjust(width) for cell, width in zip(text, widths, strict=False))
+        print("  ".join(cells) if text else "-")
 
 
 def _text(value: object) -> str:

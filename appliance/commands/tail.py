@@ -1,7 +1,7 @@
 """Follow changes of one book (EXCHANGE:SYMBOL) or of all books of an exchange, read from its update ring.
 
-One line a record: a delta's levels (quantity 0: the level left), a reset, a change of state. Lost records are told,
-never hidden.
+One line a record: the levels of a delta (quantity 0: the level left), a reset, a change of state. Lost
+records are told, never hidden.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ def settings(config: Config, exchange: str) -> FeedSettings:
 
 def run(arguments: argparse.Namespace) -> int:
     """Until a signal."""
-    from handlers import feed
+    told = settings(config_of(arguments), arguments.exchange)
+    from handlers.feed import run as keep  # the native part, which other commands do without
 
-    return feed.run(settings(config_of(arguments), arguments.exchange))
+    return keep(told)

@@ -38,8 +38,8 @@ def settings(config: Config) -> GatewaySettings:
 
 def run(arguments: argparse.Namespace) -> int:
     """Until a signal."""
-    from gateway import server
+    listen = {"host": arguments.host, "port": arguments.port}
+    told = settings(config_of(arguments, gateway=listen))
+    from gateway.server import run as serve  # the native part, which other commands do without
 
-    return server.run(
-        settings(config_of(arguments, gateway={"host": arguments.host, "port": arguments.port}))
-    )
+    return serve(told)

@@ -41,6 +41,8 @@ def settings(config: Config) -> HttpSettings:
 
 def run(arguments: argparse.Namespace) -> int:
     """Until a signal."""
-    from gateway import rest
+    listen = {"host": arguments.host, "port": arguments.port}
+    told = settings(config_of(arguments, http=listen))
+    from gateway.rest import run as serve  # the native part, which other commands do without
 
-    return rest.run(settings(config_of(arguments, http={"host": arguments.host, "port": arguments.port})))
+    return serve(told)

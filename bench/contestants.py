@@ -1,0 +1,144 @@
+"""Starts the contestants, each in a process and an environment of its own, all on one core.
+
+They stay up between rounds and sleep on their stdin while another one works.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.frames import Dataset
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+PEERS = ROOT / ".peers"
+BUILD = ROOT / "build" / "bench"
+
+
+@dataclass(frozen=True)
+class Result:
+    """CPU ns of one pass over all updates; wall ns of single updates; the book at the end."""
+
+    cpu_ns: float
+    p50_ns: float
+    p99_ns: float
+    book: dict[str, list[list[float]]]
+
+
+class Unfit(Exception):
+    """This contestant cannot take this dataset; the message says why."""
+
+
+def pin(cpu: int) -> None:
+    os.sched_setaffinity(0, {cpu})
+
+
+def start(command: list[str], cpu: int, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+        cwd=ROOT, env={**os.environ, **(environment or {})}, preexec_fn=lambda: pin(cpu))
+
+
+class Contestant:
+    """A process that answers one line for each line it is told."""
+
+    def __init__(self, name: str, command: list[str], cpu: int, passes: int = 1,
+                 environment: dict[str, str] | None = None) -> None:
+        self.name, self.passes = name, passes
+        self.process = start(command, cpu, environment)
+
+    def line(self, dataset: Dataset) -> str:
+        return json.dumps({"venue": dataset.venue, "symbol": dataset.symbol, "path": str(dataset.path),
+                           "price_decimals": dataset.price_decimals, "passes": self.passes,
+                           "quantity_decimals": dataset.quantity_decimals})
+
+    def ask(self, dataset: Dataset) -> dict[str, Any]:
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(self.line(dataset) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        if not answer:
+            raise RuntimeError(f"{self.name} ended with {self.process.wait()} on {dataset.name}")
+        found: dict[str, Any] = json.loads(answer)
+        if "unfit" in found:
+            raise Unfit(found["unfit"])
+        return found
+
+    def run(self, dataset: Dataset) -> Result:
+        """Raises Unfit, and RuntimeError if the book it ends with is not the book of the frames."""
+        answer = self.ask(dataset)
+        result = Result(answer["cpu_ns"], answer["p50_ns"], answer["p99_ns"], answer["book"])
+        for side, levels in dataset.book.items():
+            wanted = [[float(price), float(quantity)] for price, quantity in levels]
+            if result.book[side] != wanted:
+                raise RuntimeError(f"{self.name}: wrong {side}s after {dataset.name}, {len(wanted)} levels wanted")
+        return result
+
+    def stop(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait(timeout=10)
+
+
+class Yardstick(Contestant):
+    """The C++ program; ``mode`` "texts" keeps no book, so there is none to compare."""
+
+    def __init__(self, mode: str, program: Path, cpu: int) -> None:
+        super().__init__(f"C++ simdjson, {mode}", [str(program)], cpu, passes=31)
+        self.mode = mode
+
+    def line(self, dataset: Dataset) -> str:
+        return f"{self.mode} {dataset.venue} {self.passes} {dataset.path}"
+
+    def run(self, dataset: Dataset) -> Result:
+        if self.mode == "book":
+            return super().run(dataset)
+        answer = self.ask(dataset)
+        return Result(answer["cpu_ns"], answer["p50_ns"], answer["p99_ns"], {})
+
+
+def build(source: str, *flags: str, compiler: str = "cc") -> Path | None:
+    """Compiles one file of ours into the build directory; None where a header or compiler is missing."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    program = BUILD / Path(source).stem
+    done = subprocess.run([compiler, "-O3", "-march=native", "-Wall", "-Wextra", "-o", str(program),
+                           str(HERE / source), *flags], capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(f"bench: {source} does not compile:\n{done.stderr}", file=sys.stderr)
+    return program if done.returncode == 0 else None
+
+
+def prepare_peers() -> None:
+    """Makes ``.peers`` from the lock with its hashes, and ``bench/node_modules``; nothing if they stand."""
+    lock = (HERE / "peers.lock").read_bytes()
+    stamp = PEERS / "lock.sha256"
+    digest = hashlib.sha256(lock).hexdigest()
+    if not stamp.exists() or stamp.read_text() != digest:
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(PEERS)], check=True)
+        subprocess.run([str(PEERS / "bin" / "pip"), "install", "-q", "--require-hashes", "-r",
+                        str(HERE / "peers.lock")], check=True)
+        stamp.write_text(digest)
+    if shutil.which("npm") and not (HERE / "node_modules" / "tardis-dev").is_dir():
+        subprocess.run(["npm", "ci", "--ignore-scripts", "--silent"], cwd=HERE, check=True)
+
+
+def peers(cpu: int) -> list[Contestant]:
+    """The five peers of the comparison, as far as they can be had on this machine."""
+    python = str(PEERS / "bin" / "python")
+    found = [
+        Contestant(name, [python, str(HERE / "workers" / file)], cpu)
+        for name, file in (("ccxt.pro", "ccxt_pro.py"), ("cryptofeed", "crypto_feed.py"),
+                           ("nautilus_trader", "nautilus.py"),
+                           ("orjson + sortedcontainers", "sorted_containers.py"))
+    ]
+    if shutil.which("node"):
+        found.append(Contestant("tardis-dev", ["node", str(HERE / "workers" / "tardis.mjs")], cpu))
+    return found

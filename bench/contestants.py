@@ -5,7 +5,6 @@ They stay up between rounds and sleep on their stdin while another one works.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -43,25 +42,46 @@ def pin(cpu: int) -> None:
 
 def start(command: list[str], cpu: int, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-        cwd=ROOT, env={**os.environ, **(environment or {})}, preexec_fn=lambda: pin(cpu))
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+        preexec_fn=lambda: pin(cpu),
+    )
 
 
 class Contestant:
     """A process that answers one line for each line it is told."""
 
-    def __init__(self, name: str, command: list[str], cpu: int, passes: int = 1,
-                 environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: list[str],
+        cpu: int,
+        passes: int = 1,
+        environment: dict[str, str] | None = None,
+    ) -> None:
         self.name, self.passes = name, passes
         self.process = start(command, cpu, environment)
 
     def line(self, dataset: Dataset) -> str:
-        return json.dumps({"venue": dataset.venue, "symbol": dataset.symbol, "path": str(dataset.path),
-                           "price_decimals": dataset.price_decimals, "passes": self.passes,
-                           "quantity_decimals": dataset.quantity_decimals})
+        return json.dumps(
+            {
+                "venue": dataset.venue,
+                "symbol": dataset.symbol,
+                "path": str(dataset.path),
+                "price_decimals": dataset.price_decimals,
+                "passes": self.passes,
+                "quantity_decimals": dataset.quantity_decimals,
+            }
+        )
 
     def ask(self, dataset: Dataset) -> dict[str, Any]:
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.process.stdin.write(self.line(dataset) + "\n")
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
@@ -79,7 +99,9 @@ class Contestant:
         for side, levels in dataset.book.items():
             wanted = [[float(price), float(quantity)] for price, quantity in levels]
             if result.book[side] != wanted:
-                raise RuntimeError(f"{self.name}: wrong {side}s after {dataset.name}, {len(wanted)} levels wanted")
+                raise RuntimeError(
+                    f"{self.name}: wrong {side}s after {dataset.name}, {len(wanted)} levels wanted"
+                )
         return result
 
     def stop(self) -> None:
@@ -109,8 +131,22 @@ def build(source: str, *flags: str, compiler: str = "cc") -> Path | None:
     """Compiles one file of ours into the build directory; None where a header or compiler is missing."""
     BUILD.mkdir(parents=True, exist_ok=True)
     program = BUILD / Path(source).stem
-    done = subprocess.run([compiler, "-O3", "-march=native", "-Wall", "-Wextra", "-o", str(program),
-                           str(HERE / source), *flags], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [
+            compiler,
+            "-O3",
+            "-march=native",
+            "-Wall",
+            "-Wextra",
+            "-o",
+            str(program),
+            str(HERE / source),
+            *flags,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         print(f"bench: {source} does not compile:\n{done.stderr}", file=sys.stderr)
     return program if done.returncode == 0 else None
@@ -119,13 +155,14 @@ def build(source: str, *flags: str, compiler: str = "cc") -> Path | None:
 def prepare_peers() -> None:
     """Makes ``.peers`` from the lock with its hashes, and ``bench/node_modules``; nothing if they stand."""
     lock = (HERE / "peers.lock").read_bytes()
-    stamp = PEERS / "lock.sha256"
-    digest = hashlib.sha256(lock).hexdigest()
-    if not stamp.exists() or stamp.read_text() != digest:
+    stamp = PEERS / ".lock"
+    if not stamp.exists() or stamp.read_bytes() != lock:
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(PEERS)], check=True)
-        subprocess.run([str(PEERS / "bin" / "pip"), "install", "-q", "--require-hashes", "-r",
-                        str(HERE / "peers.lock")], check=True)
-        stamp.write_text(digest)
+        subprocess.run(
+            [str(PEERS / "bin" / "pip"), "install", "-q", "--require-hashes", "-r", str(HERE / "peers.lock")],
+            check=True,
+        )
+        stamp.write_bytes(lock)
     if shutil.which("npm") and not (HERE / "node_modules" / "tardis-dev").is_dir():
         subprocess.run(["npm", "ci", "--ignore-scripts", "--silent"], cwd=HERE, check=True)
 
@@ -135,9 +172,12 @@ def peers(cpu: int) -> list[Contestant]:
     python = str(PEERS / "bin" / "python")
     found = [
         Contestant(name, [python, str(HERE / "workers" / file)], cpu)
-        for name, file in (("ccxt.pro", "ccxt_pro.py"), ("cryptofeed", "crypto_feed.py"),
-                           ("nautilus_trader", "nautilus.py"),
-                           ("orjson + sortedcontainers", "sorted_containers.py"))
+        for name, file in (
+            ("ccxt.pro", "ccxt_pro.py"),
+            ("cryptofeed", "crypto_feed.py"),
+            ("nautilus_trader", "nautilus.py"),
+            ("orjson + sortedcontainers", "sorted_containers.py"),
+        )
     ]
     if shutil.which("node"):
         found.append(Contestant("tardis-dev", ["node", str(HERE / "workers" / "tardis.mjs")], cpu))

@@ -69,9 +69,14 @@ def describe(results: Results, dataset: Dataset, names: list[str]) -> list[Row]:
             continue
         cpu, last = median(results.cpu[key]), results.last[key]
         per_level = cpu * dataset.messages / dataset.levels
-        rows.append(Row(f"{dataset.name}: {name}", f"{cpu / 1000:,.2f} us",
-                        note=f"{per_level:,.0f} ns a level; p50 {last.p50_ns / 1000:,.2f}, "
-                             f"p99 {last.p99_ns / 1000:,.2f} us"))
+        rows.append(
+            Row(
+                f"{dataset.name}: {name}",
+                f"{cpu / 1000:,.2f} us",
+                note=f"{per_level:,.0f} ns a level; p50 {last.p50_ns / 1000:,.2f}, "
+                f"p99 {last.p99_ns / 1000:,.2f} us",
+            )
+        )
     return rows
 
 
@@ -79,18 +84,32 @@ def judge(results: Results, dataset: Dataset, peer_names: list[str]) -> list[Row
     """Ratios of one dataset against its targets."""
     kind = "real" if dataset.name.endswith("-real") else "generated"
     ours = results.cpu[dataset.name, OURS]
-    fit = {name: results.cpu[dataset.name, name] for name in peer_names if (dataset.name, name) in results.cpu}
+    fit = {
+        name: results.cpu[dataset.name, name] for name in peer_names if (dataset.name, name) in results.cpu
+    }
     fastest = min(fit, key=lambda name: median(fit[name]))
-    rows = [at_most(f"{dataset.name}: CPU a message", median(ours) / 1000, LIMIT_US[kind], "us",
-                    f"{dataset.levels / dataset.messages:.1f} levels a message on average"),
-            at_least(f"{dataset.name}: times the fastest peer", paired(ours, fit[fastest]), PEER_TIMES, "x", fastest)]
+    rows = [
+        at_most(
+            f"{dataset.name}: CPU a message",
+            median(ours) / 1000,
+            LIMIT_US[kind],
+            "us",
+            f"{dataset.levels / dataset.messages:.1f} levels a message on average",
+        ),
+        at_least(
+            f"{dataset.name}: times the fastest peer", paired(ours, fit[fastest]), PEER_TIMES, "x", fastest
+        ),
+    ]
     if (dataset.name, YARDSTICK) in results.cpu:
         times = paired(ours, results.cpu[dataset.name, YARDSTICK])
         rows.append(at_least(f"{dataset.name}: times the C++ yardstick", times, YARDSTICK_TIMES[kind], "x"))
     if (dataset.name, OURS_UNCHECKED) in results.cpu:
         times = paired(results.cpu[dataset.name, OURS_UNCHECKED], ours)
-        rows.append(at_most(f"{dataset.name}: checksum on every update, of its cost without", times,
-                            CHECKSUM_TIMES, "x"))
+        rows.append(
+            at_most(
+                f"{dataset.name}: checksum on every update, of its cost without", times, CHECKSUM_TIMES, "x"
+            )
+        )
     return rows
 
 
@@ -100,7 +119,9 @@ def run(report: Report, captures: Path | None, cpu: int, rounds: int) -> None:
     peers = contestants.peers(cpu)
     ours = contestants.bookwire(cpu)
     program = contestants.build("yardstick.cpp", "-std=c++17", "-lsimdjson", compiler="c++")
-    yardsticks: list[Contestant] = [Yardstick(mode, program, cpu) for mode in ("book", "texts")] if program else []
+    yardsticks: list[Contestant] = (
+        [Yardstick(mode, program, cpu) for mode in ("book", "texts")] if program else []
+    )
     everyone = [*ours, *yardsticks, *peers]
     try:
         results = measure(sets, everyone, rounds)
@@ -113,6 +134,11 @@ def run(report: Report, captures: Path | None, cpu: int, rounds: int) -> None:
     for dataset in sets:
         report.add(section, *judge(results, dataset, [peer.name for peer in peers]))
     if not captures:
-        report.add(section, Row("binance-real", "not measured", note="no captures (BOOKWIRE_SHARED names their place)"))
+        report.add(
+            section,
+            Row("binance-real", "not measured", note="no captures (BOOKWIRE_SHARED names their place)"),
+        )
     if not yardsticks:
-        report.add(section, Row("C++ yardstick", "not measured", note="no C++ compiler or no libsimdjson-dev"))
+        report.add(
+            section, Row("C++ yardstick", "not measured", note="no C++ compiler or no libsimdjson-dev")
+        )

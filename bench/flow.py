@@ -98,6 +98,8 @@ class Flow:
     def checksum(self) -> int:
         """CRC-32 over the digits of the best 10 asks, then of the best 10 bids: price, quantity."""
         text = "".join(
-            f"{abs(key)}{self.levels[side][abs(key)]}" for side in ("ask", "bid") for key in self.keys[side][:10]
+            f"{abs(key)}{self.levels[side][abs(key)]}"
+            for side in ("ask", "bid")
+            for key in self.keys[side][:10]
         )
         return zlib.crc32(text.encode())

@@ -88,8 +88,18 @@ def write(directory: Path, name: str, venue: str, market: Market, frames: list[b
     path.write_bytes(b"".join(struct.pack("<I", len(frame)) + frame for frame in frames))
     book, levels = rebuild(venue, frames)
     size = sum(map(len, frames[1:]))
-    dataset = Dataset(name, venue, market.symbol, path, len(frames) - 1, levels, size,
-                      market.price_decimals, market.quantity_decimals, book)
+    dataset = Dataset(
+        name,
+        venue,
+        market.symbol,
+        path,
+        len(frames) - 1,
+        levels,
+        size,
+        market.price_decimals,
+        market.quantity_decimals,
+        book,
+    )
     path.with_suffix(".json").write_text(json.dumps({**dataset.__dict__, "path": str(path)}))
     return dataset
 
@@ -127,7 +137,9 @@ def shortest(text: str) -> str:
 
 
 def sided(changes: list[Change], side: str) -> list[Change]:
-    return sorted((c for c in changes if c.side == side), key=lambda c: -c.price if side == "bid" else c.price)
+    return sorted(
+        (c for c in changes if c.side == side), key=lambda c: -c.price if side == "bid" else c.price
+    )
 
 
 def dumps(message: object) -> bytes:
@@ -147,8 +159,15 @@ def binance(flow: Flow, number: int, changes: list[Change]) -> bytes:
     if number == 0:
         return dumps({"lastUpdateId": 7_000_000_000, "bids": rows["bid"], "asks": rows["ask"]})
     first = 7_000_000_000 + 5 * number - 4
-    data = {"e": "depthUpdate", "E": 1_795_000_000_000 + 100 * number, "s": flow.market.symbol,
-            "U": first, "u": first + 4, "b": rows["bid"], "a": rows["ask"]}
+    data = {
+        "e": "depthUpdate",
+        "E": 1_795_000_000_000 + 100 * number,
+        "s": flow.market.symbol,
+        "U": first,
+        "u": first + 4,
+        "b": rows["bid"],
+        "a": rows["ask"],
+    }
     return dumps({"stream": flow.market.symbol.lower() + "@depth@100ms", "data": data})
 
 
@@ -157,11 +176,23 @@ def coinbase(flow: Flow, number: int, changes: list[Change]) -> bytes:
     rows = []
     for change in changes:
         price, quantity = texts(flow.market, change, strip=True)
-        rows.append({"side": "bid" if change.side == "bid" else "offer", "event_time": time,
-                     "price_level": price, "new_quantity": quantity})
+        rows.append(
+            {
+                "side": "bid" if change.side == "bid" else "offer",
+                "event_time": time,
+                "price_level": price,
+                "new_quantity": quantity,
+            }
+        )
     event = {"type": "update" if number else "snapshot", "product_id": flow.market.symbol, "updates": rows}
-    return dumps({"channel": "l2_data", "timestamp": iso(100 * number + 3, 9), "sequence_num": number,
-                  "events": [event]})
+    return dumps(
+        {
+            "channel": "l2_data",
+            "timestamp": iso(100 * number + 3, 9),
+            "sequence_num": number,
+            "events": [event],
+        }
+    )
 
 
 def okx(flow: Flow, number: int, changes: list[Change]) -> bytes:
@@ -173,19 +204,42 @@ def okx(flow: Flow, number: int, changes: list[Change]) -> bytes:
         return out
 
     sequence = 342_177_000_000 + 17 * number
-    data = {"asks": rows("ask"), "bids": rows("bid"), "ts": str(1_795_000_000_000 + 100 * number),
-            "checksum": 0, "prevSeqId": sequence - 17 if number else -1, "seqId": sequence}
-    return dumps({"arg": {"channel": "books", "instId": flow.market.symbol},
-                  "action": "update" if number else "snapshot", "data": [data]})
+    data = {
+        "asks": rows("ask"),
+        "bids": rows("bid"),
+        "ts": str(1_795_000_000_000 + 100 * number),
+        "checksum": 0,
+        "prevSeqId": sequence - 17 if number else -1,
+        "seqId": sequence,
+    }
+    return dumps(
+        {
+            "arg": {"channel": "books", "instId": flow.market.symbol},
+            "action": "update" if number else "snapshot",
+            "data": [data],
+        }
+    )
 
 
 def bybit(flow: Flow, number: int, changes: list[Change]) -> bytes:
     rows = {s: [texts(flow.market, c, strip=True) for c in sided(changes, s)] for s in ("bid", "ask")}
     time = 1_795_000_000_000 + 100 * number
-    data = {"s": flow.market.symbol, "b": rows["bid"], "a": rows["ask"], "u": 62_505_424 + number,
-            "seq": 112_488_545_865 + 20 * number}
-    return dumps({"topic": f"orderbook.200.{flow.market.symbol}", "ts": time,
-                  "type": "delta" if number else "snapshot", "data": data, "cts": time - 3})
+    data = {
+        "s": flow.market.symbol,
+        "b": rows["bid"],
+        "a": rows["ask"],
+        "u": 62_505_424 + number,
+        "seq": 112_488_545_865 + 20 * number,
+    }
+    return dumps(
+        {
+            "topic": f"orderbook.200.{flow.market.symbol}",
+            "ts": time,
+            "type": "delta" if number else "snapshot",
+            "data": data,
+            "cts": time - 3,
+        }
+    )
 
 
 def kraken(flow: Flow, number: int, changes: list[Change]) -> bytes:
@@ -196,9 +250,11 @@ def kraken(flow: Flow, number: int, changes: list[Change]) -> bytes:
             out.append(f'{{"price":{price},"qty":{quantity}}}')
         return "[" + ",".join(out) + "]"
 
-    return (f'{{"channel":"book","type":"{"update" if number else "snapshot"}","data":[{{"symbol":'
-            f'"{flow.market.symbol}","bids":{rows("bid")},"asks":{rows("ask")},"checksum":{flow.checksum()},'
-            f'"timestamp":"{iso(100 * number, 6)}"}}]}}').encode()
+    return (
+        f'{{"channel":"book","type":"{"update" if number else "snapshot"}","data":[{{"symbol":'
+        f'"{flow.market.symbol}","bids":{rows("bid")},"asks":{rows("ask")},"checksum":{flow.checksum()},'
+        f'"timestamp":"{iso(100 * number, 6)}"}}]}}'
+    ).encode()
 
 
 Encoder = Callable[[Flow, int, list[Change]], bytes]

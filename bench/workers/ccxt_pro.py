@@ -14,11 +14,20 @@ from typing import Any
 import ccxt.pro
 from worker import Book, Unfit, main
 
-SYMBOLS = {"binance": "BTC/USDT", "coinbase": "BTC/USD", "okx": "BTC/USDT", "bybit": "BTC/USDT",
-           "kraken": "BTC/USDT"}
-URLS = {"binance": "wss://stream.binance.com:9443/stream", "bybit": "wss://stream.bybit.com/v5/public/spot",
-        "coinbase": "wss://advanced-trade-ws.coinbase.com", "okx": "wss://ws.okx.com/ws/v5/public",
-        "kraken": "wss://ws.kraken.com/v2"}
+SYMBOLS = {
+    "binance": "BTC/USDT",
+    "coinbase": "BTC/USD",
+    "okx": "BTC/USDT",
+    "bybit": "BTC/USDT",
+    "kraken": "BTC/USDT",
+}
+URLS = {
+    "binance": "wss://stream.binance.com:9443/stream",
+    "bybit": "wss://stream.bybit.com/v5/public/spot",
+    "coinbase": "wss://advanced-trade-ws.coinbase.com",
+    "okx": "wss://ws.okx.com/ws/v5/public",
+    "kraken": "wss://ws.kraken.com/v2",
+}
 
 
 class CcxtPro:
@@ -32,11 +41,26 @@ class CcxtPro:
         self.symbol = SYMBOLS[venue]
         exchange = self.exchange = getattr(ccxt.pro, venue)({"newUpdates": False})
         base, quote = self.symbol.split("/")
-        market = exchange.safe_market_structure({
-            "id": symbol, "symbol": self.symbol, "base": base, "quote": quote, "baseId": base,
-            "quoteId": quote, "type": "spot", "spot": True, "active": True, "lowercaseId": symbol.lower(),
-            "contract": False, "swap": False, "future": False, "option": False, "margin": False,
-            "precision": {"amount": 1e-8, "price": 1e-2}})
+        market = exchange.safe_market_structure(
+            {
+                "id": symbol,
+                "symbol": self.symbol,
+                "base": base,
+                "quote": quote,
+                "baseId": base,
+                "quoteId": quote,
+                "type": "spot",
+                "spot": True,
+                "active": True,
+                "lowercaseId": symbol.lower(),
+                "contract": False,
+                "swap": False,
+                "future": False,
+                "option": False,
+                "margin": False,
+                "precision": {"amount": 1e-8, "price": 1e-2},
+            }
+        )
         exchange.set_markets([market])
         exchange.markets_by_id[symbol] = [exchange.markets[self.symbol]]
         client = exchange.client(URLS[venue])
@@ -53,7 +77,10 @@ class CcxtPro:
 
     def book(self) -> Book:
         book: Any = self.exchange.orderbooks[self.symbol]
-        return {"bid": [(row[0], row[1]) for row in book["bids"]], "ask": [(row[0], row[1]) for row in book["asks"]]}
+        return {
+            "bid": [(row[0], row[1]) for row in book["bids"]],
+            "ask": [(row[0], row[1]) for row in book["asks"]],
+        }
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ class CryptoFeed:
 
     @staticmethod
     def side(side: Any) -> list[tuple[float, float]]:
-        return [(float(price), float(side[price])) for price in side.keys()]
+        return [(float(price), float(side[price])) for price in side]
 
 
 if __name__ == "__main__":

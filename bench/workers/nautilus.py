@@ -54,9 +54,16 @@ class Nautilus:
 
     def bybit(self, frame: bytes) -> None:
         message = self.bybit_decoder.decode(frame)
-        self.orders.apply_deltas(message.data.parse_to_deltas(
-            self.id, BYBIT_DECIMALS[0], BYBIT_DECIMALS[1], message.ts * 1_000_000, 0,
-            snapshot=message.type == "snapshot"))
+        self.orders.apply_deltas(
+            message.data.parse_to_deltas(
+                self.id,
+                BYBIT_DECIMALS[0],
+                BYBIT_DECIMALS[1],
+                message.ts * 1_000_000,
+                0,
+                snapshot=message.type == "snapshot",
+            )
+        )
 
     def okx(self, frame: bytes) -> None:
         for data in orjson.loads(frame)["data"]:

@@ -6,20 +6,13 @@ They stay up between rounds and sleep on their stdin while another one works.
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.frames import Dataset
-
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent
-PEERS = ROOT / ".peers"
-BUILD = ROOT / "build" / "bench"
+from bench.programs import HERE, PEERS, start
 
 
 @dataclass(frozen=True)
@@ -34,23 +27,6 @@ class Result:
 
 class Unfit(Exception):
     """This contestant cannot take this dataset; the message says why."""
-
-
-def pin(cpu: int) -> None:
-    os.sched_setaffinity(0, {cpu})
-
-
-def start(command: list[str], cpu: int, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, **(environment or {})},
-        preexec_fn=lambda: pin(cpu),
-    )
 
 
 class Contestant:
@@ -125,46 +101,6 @@ class Yardstick(Contestant):
             return super().run(dataset)
         answer = self.ask(dataset)
         return Result(answer["cpu_ns"], answer["p50_ns"], answer["p99_ns"], {})
-
-
-def build(source: str, *flags: str, compiler: str = "cc") -> Path | None:
-    """Compiles one file of ours into the build directory; None where a header or compiler is missing."""
-    BUILD.mkdir(parents=True, exist_ok=True)
-    program = BUILD / Path(source).stem
-    done = subprocess.run(
-        [
-            compiler,
-            "-O3",
-            "-march=native",
-            "-Wall",
-            "-Wextra",
-            "-o",
-            str(program),
-            str(HERE / source),
-            *flags,
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        print(f"bench: {source} does not compile:\n{done.stderr}", file=sys.stderr)
-    return program if done.returncode == 0 else None
-
-
-def prepare_peers() -> None:
-    """Makes ``.peers`` from the lock with its hashes, and ``bench/node_modules``; nothing if they stand."""
-    lock = (HERE / "peers.lock").read_bytes()
-    stamp = PEERS / ".lock"
-    if not stamp.exists() or stamp.read_bytes() != lock:
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(PEERS)], check=True)
-        subprocess.run(
-            [str(PEERS / "bin" / "pip"), "install", "-q", "--require-hashes", "-r", str(HERE / "peers.lock")],
-            check=True,
-        )
-        stamp.write_bytes(lock)
-    if shutil.which("npm") and not (HERE / "node_modules" / "tardis-dev").is_dir():
-        subprocess.run(["npm", "ci", "--ignore-scripts", "--silent"], cwd=HERE, check=True)
 
 
 def peers(cpu: int) -> list[Contestant]:

@@ -14,6 +14,7 @@ from statistics import median
 from bench import contestants, frames
 from bench.contestants import Contestant, Result, Unfit, Yardstick
 from bench.frames import Dataset
+from bench.programs import BUILD, build
 from bench.report import Report, Row, at_least, at_most, paired
 
 PEER_TIMES = 15.0
@@ -115,10 +116,10 @@ def judge(results: Results, dataset: Dataset, peer_names: list[str]) -> list[Row
 
 def run(report: Report, captures: Path | None, cpu: int, rounds: int) -> None:
     """Adds the section; raises RuntimeError if any contestant's book is wrong."""
-    sets = datasets(captures, contestants.BUILD)
+    sets = datasets(captures, BUILD)
     peers = contestants.peers(cpu)
     ours = contestants.bookwire(cpu)
-    program = contestants.build("yardstick.cpp", "-std=c++17", "-lsimdjson", compiler="c++")
+    program = build("yardstick.cpp", flags=("-std=c++17", "-lsimdjson"), compiler="c++")
     yardsticks: list[Contestant] = (
         [Yardstick(mode, program, cpu) for mode in ("book", "texts")] if program else []
     )

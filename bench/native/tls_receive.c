@@ -6,7 +6,6 @@
  * the burst is in the receiver's socket buffer, then the receiver drains it; only the draining is
  * timed, in CPU of the thread. Contestants take turns. Prints ns a record of each, medians over rounds.
  */
-#define _GNU_SOURCE
 #include "tls.h"
 #include "websocket.h"
 

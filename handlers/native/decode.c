@@ -84,7 +84,7 @@ const bw_item *bw_decoder_frame(const bw_decoder *decoder) {
     return &decoder->frame;
 }
 
-const bw_wire_level *bw_decoder_levels(const bw_decoder *decoder, uint32_t side) {
+bw_wire_level *bw_decoder_levels(const bw_decoder *decoder, uint32_t side) {
     return decoder->level[side];
 }
 

@@ -62,7 +62,9 @@ uint32_t bw_decoder_items(const bw_decoder *decoder);
 /* Item's view: its own slots and the frame's. `item` below bw_decoder_items(). */
 const bw_item *bw_decoder_item(const bw_decoder *decoder, uint32_t item);
 const bw_item *bw_decoder_frame(const bw_decoder *decoder);
-const bw_wire_level *bw_decoder_levels(const bw_decoder *decoder, uint32_t side);
+/* Scratch of one side, levels_max of them: the frame's until the next bw_decode(), and the caller's to
+ * change. */
+bw_wire_level *bw_decoder_levels(const bw_decoder *decoder, uint32_t side);
 
 /* The slot of the item, else of the frame; NULL when neither has it. */
 const bw_value *bw_decoder_slot(const bw_decoder *decoder, const bw_item *item, uint32_t slot);

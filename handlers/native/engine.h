@@ -1,8 +1,13 @@
 /* Frames in, books and ring records out: decode, sync, book, checksum, publish. Sans-I/O.
  *
  * All calls on one thread, the native loop's. Time is an argument. Nothing allocates after
- * bw_engine_new(). Frames are decoded in place and must have BW_ENGINE_PADDING readable bytes
- * behind them (any content); they are not modified.
+ * bw_engine_new(). Frames and REST bodies are decoded in place and must have BW_ENGINE_PADDING readable
+ * bytes behind them (any content); they are not modified.
+ *
+ * A book is bound to one connection; what another one sends for it is ignored and counted, so that a
+ * second connection can be opened and subscribed before the books are bound over to it. Where the venue
+ * cuts nothing itself (client_cuts) or lets levels leave, give books more room than the venue's depth:
+ * a message is applied whole before it is cut.
  */
 #ifndef BW_ENGINE_H
 #define BW_ENGINE_H

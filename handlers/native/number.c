@@ -82,11 +82,29 @@ enum bw_number_fault bw_decimal_parse(const char *text, size_t bytes, int64_t *m
     return overflow ? BW_NUMBER_OVERFLOW : settle(digits, scale - zeros - exponent, minus, mantissa, decimals);
 }
 
+/* Value of eight digits, or false if they are not all digits. */
+static bool parse_eight(const char *text, uint64_t *value) {
+    uint64_t word;
+    memcpy(&word, text, sizeof word);
+    uint64_t digits = word - 0x3030303030303030ull;
+    if (((word + 0x4646464646464646ull) | digits) & 0x8080808080808080ull) return false;
+    digits = (digits * 10 + (digits >> 8)) & 0x00ff00ff00ff00ffull;
+    digits = (digits * 100 + (digits >> 16)) & 0x0000ffff0000ffffull;
+    *value = (digits * 10000 + (digits >> 32)) & 0xffffffffull;
+    return true;
+}
+
 bool bw_integer_parse(const char *text, size_t bytes, int64_t *value) {
     bool minus = bytes && text[0] == '-';
     size_t i = minus;
     if (i == bytes) return false;
-    uint64_t digits = 0;
+    uint64_t digits = 0, eight;
+    for (; i + 8 <= bytes; i += 8) {
+        if (!parse_eight(text + i, &eight) || __builtin_mul_overflow(digits, 100000000u, &digits) ||
+            __builtin_add_overflow(digits, eight, &digits)) {
+            return false;
+        }
+    }
     for (; i < bytes; i++) {
         if (!is_digit(text[i]) || __builtin_mul_overflow(digits, 10u, &digits) ||
             __builtin_add_overflow(digits, (unsigned)(text[i] - '0'), &digits)) {

@@ -131,7 +131,8 @@ typedef struct bw_book {
     uint64_t quarantined;
     uint32_t resync_reason;
     uint32_t connection;
-    uint64_t reserved2[5];
+    uint64_t dropped; /* updates that came while a snapshot was awaited, or by another connection */
+    uint64_t reserved2[4];
 } bw_book;
 
 typedef struct bw_symbol {

@@ -1,0 +1,15 @@
+/* CRC-32 (IEEE 802.3, the one of zlib and of the exchanges), by carry-less multiplication where the
+ * CPU has it, else by tables. */
+#ifndef BW_CRC32_H
+#define BW_CRC32_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* CRC of the bytes, continued from `crc` (0 to begin), so that crc(b, crc(a)) is that of a and b. */
+uint32_t bw_crc32(uint32_t crc, const void *data, size_t bytes);
+
+/* The table way alone, for tests. */
+uint32_t bw_crc32_by_table(uint32_t crc, const void *data, size_t bytes);
+
+#endif

@@ -252,6 +252,7 @@ const char *bw_apply_snapshot(bw_engine *engine, bw_tracked *tracked, bw_update 
     const char *bad = replace(engine, tracked, update);
     if (bad) return bad;
     bw_repair_done(tracked);
+    bw_sync_snapshot(&tracked->sync, update->ids.last);
     uint32_t reason = check_sum(engine, tracked, update, true);
     uint32_t crossed = check_crossed(engine, tracked);
     if (!reason) reason = crossed;

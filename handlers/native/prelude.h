@@ -1,6 +1,7 @@
 #include "control.h"
 #include "decode.h"
 #include "engine.h"
+#include "feed.h"
 #include "plan.h"
 #include "shm_layout.h"
 #include "shm_reader.h"

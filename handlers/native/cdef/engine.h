@@ -10,7 +10,24 @@ typedef struct bw_engine_spec {
     uint32_t connections_max;
     uint32_t crossed_max;
 } bw_engine_spec;
-
+bw_engine *bw_engine_new(const bw_engine_spec *spec, char *error, uint32_t error_bytes);
+void bw_engine_free(bw_engine *engine);
+int bw_engine_add_book(bw_engine *engine, uint32_t book, const char *native_symbol);
+void bw_engine_bind(bw_engine *engine, uint32_t book, uint32_t connection);
+void bw_engine_connection_up(bw_engine *engine, uint32_t connection, int64_t now_ns);
+void bw_engine_connection_down(bw_engine *engine, uint32_t connection, uint32_t reason, int64_t now_ns);
+void bw_engine_frame(bw_engine *engine, uint32_t connection, const char *text, size_t bytes,
+                     int64_t receive_ns, int64_t plaintext_ns);
+uint32_t bw_engine_frames(bw_engine *engine, uint32_t connection, const char *joined,
+                          const uint32_t *offsets, uint32_t count, int64_t receive_ns,
+                          int64_t step_ns, uint32_t *frame_ns);
+void bw_engine_load_snapshot(bw_engine *engine, uint32_t book, const char *body, size_t bytes,
+                             int64_t now_ns);
+void bw_engine_resync(bw_engine *engine, uint32_t book, uint32_t reason, int64_t now_ns);
+void bw_engine_set_state(bw_engine *engine, uint32_t book, uint32_t state, uint32_t reason,
+                         int64_t now_ns);
+void bw_engine_quarantine(bw_engine *engine, uint32_t connection, const char *text, size_t bytes,
+                          const char *why, int64_t now_ns);
 
 typedef struct bw_wire_level {
     int64_t price;
@@ -46,6 +63,6 @@ const char *bw_decoder_failure(const bw_decoder *decoder, uint32_t *at);
 uint32_t bw_decoder_items(const bw_decoder *decoder);
 const bw_item *bw_decoder_item(const bw_decoder *decoder, uint32_t item);
 const bw_item *bw_decoder_frame(const bw_decoder *decoder);
-const bw_wire_level *bw_decoder_levels(const bw_decoder *decoder, uint32_t side);
+bw_wire_level *bw_decoder_levels(const bw_decoder *decoder, uint32_t side);
 int bw_value_unescape(const char *text, const bw_value *value, char *out, size_t room);
 const char *bw_decoder_variant(const bw_decoder *decoder);

@@ -77,6 +77,7 @@ typedef struct bw_book {
     uint64_t quarantined;
     uint32_t resync_reason;
     uint32_t connection;
+    uint64_t dropped;
     ...;
 } bw_book;
 typedef struct bw_symbol {

@@ -115,6 +115,7 @@ static bw_group *group_new(bw_gateway *gateway, bw_market *market, const bw_subs
     market->groups = group;
     BW_COUNT(gateway->stats, groups, 1);
     group_first_view(gateway, group);
+    if (encoding->kind == BW_VIEW_STATUS) gateway->status = group;
     return group;
 }
 

@@ -21,8 +21,8 @@
 #define BW_RECORDS_PER_TURN 16u /* of one ring between two flushes: bounds the wait of the first */
 #define BW_TICK_NS 50000000     /* housekeeping: segments, timeouts, heartbeats */
 #define BW_HISTORY_ENTRIES 8192u
-#define BW_HANDSHAKE_BYTES 8192u
 #define BW_TLS_CHUNK_BYTES 16384u
+#define BW_COMMAND_BYTES (5u << 20) /* the whole command pipe at once */
 
 typedef struct bw_mirror bw_mirror;
 typedef struct bw_market bw_market;
@@ -151,8 +151,6 @@ struct bw_client {
     bw_transport *transport; /* TLS only */
     bw_tls *tls;
     bw_ws *ws;
-    uint8_t *handshake; /* request bytes until the upgrade */
-    uint32_t handshake_bytes;
     bw_queue out, urgent;
     size_t frame_left; /* bytes of a frame partly sent, at the front of `out` */
     uint8_t *tls_chunk; /* what SSL_write must be offered again */
@@ -162,9 +160,9 @@ struct bw_client {
     bool paused;      /* requests wait: too much unsent, or Python is behind */
     bool authorised, closing;
     uint16_t close_code;
-    int64_t accepted_ns, life_ns, pinged_ns, closing_ns;
-    int64_t request_tokens_ns; /* token bucket, in ns of allowance */
-    int64_t request_seen_ns;
+    int64_t accepted_ns, life_ns, pinged_ns, closing_ns; /* steady clock */
+    int64_t allowance_ns; /* token bucket of requests, in ns */
+    int64_t request_ns;   /* when it was last filled */
     uint8_t address[16];
     bool loopback;
     bw_sub *subs;
@@ -265,7 +263,6 @@ bool bw_history_start(bw_group *group);
 bool bw_sub_catch_up(bw_gateway *gateway, bw_sub *sub); /* false: memory is short */
 
 /* status.c */
-bw_group *bw_status_want(bw_gateway *gateway);
 void bw_status_book(bw_gateway *gateway, const bw_source *source, uint32_t book, uint32_t state, uint32_t reason);
 void bw_status_exchange(bw_gateway *gateway, const bw_source *source, const char *why);
 bool bw_status_snapshot(bw_gateway *gateway, bw_queue *out, uint64_t conflated);

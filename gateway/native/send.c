@@ -48,11 +48,11 @@ static void group_swap_subs(bw_group *group, uint32_t a, uint32_t b) {
 }
 
 void bw_client_block(bw_gateway *gateway, bw_client *client) {
-    if (client->blocked) return;
+    if (!client->blocked) BW_COUNT(gateway->stats, writes_blocked, 1);
     client->blocked = true;
-    BW_COUNT(gateway->stats, writes_blocked, 1);
     for (bw_sub *sub = client->subs; sub; sub = sub->next) {
         bw_group *group = sub->group;
+        if (sub->lagging) continue;
         if (!sub->behind) sub->emission = group->emission - frames_between(&group->log, sub->position, group->log.head);
         sub->lagging = true;
         group_swap_subs(group, sub->at, group->lagging++);
@@ -269,7 +269,9 @@ void bw_client_flush(bw_gateway *gateway, bw_client *client) {
         }
     }
     if (client->blocked) client_unblock(client);
-    if (client->closing) shutdown(client->fd, SHUT_WR); /* its end of stream ends it, or the timeout */
+    if (!client->closing) return;
+    if (client->tls) bw_tls_shutdown(client->tls);
+    shutdown(client->fd, SHUT_WR); /* its end of stream ends it, or our patience does */
 }
 
 static bool client_is_plain(const bw_client *client) {

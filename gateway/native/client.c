@@ -85,7 +85,7 @@ static bool client_equip(bw_gateway *gateway, bw_client *client) {
 }
 
 static void client_release(bw_client *client) {
-    bw_tls_free(client->tls);
+    if (client->tls) bw_tls_free(client->tls);
     if (client->transport) {
         client->transport->ops->close(client->transport);
     } else {

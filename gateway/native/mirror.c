@@ -190,8 +190,8 @@ static void apply_changes(bw_mirror *mirror, const bw_record *header, const bw_r
     }
 }
 
-/* Takes a record in; nothing is shown yet, since the record may turn out torn. `header` is the
- * record's, copied. False when there is nothing to show. */
+/* Takes a record in (`header` is a copy of its own: a reload overwrites the record). False when
+ * there is nothing to show. */
 bool bw_mirror_apply(bw_gateway *gateway, bw_mirror *mirror, const bw_record *header,
                      const bw_record *record) {
     if (mirror->loaded && header->sequence <= mirror->sequence) return false; /* the copy was newer */

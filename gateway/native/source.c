@@ -157,40 +157,35 @@ static void source_reload(bw_gateway *gateway, bw_source *source, bool all) {
     }
 }
 
-/* True: go on. The record is applied first and shown only when bw_ring_done() says it was whole;
- * an overrun reloads every mirror, the one with a torn record in it too. */
+static void source_note_state(bw_gateway *gateway, bw_source *source, const bw_record *header) {
+    if (header->book >= source->book_count) {
+        source_grow(gateway, source);
+    } else if (source->state[header->book] != header->state || source->reason[header->book] != header->reason) {
+        source->state[header->book] = (uint8_t)header->state;
+        source->reason[header->book] = (uint8_t)header->reason;
+        bw_status_book(gateway, source, header->book, header->state, header->reason);
+    }
+}
+
+/* True: go on. */
 static bool source_record(bw_gateway *gateway, bw_source *source, bool emit) {
     const bw_record *record;
     int result = bw_ring_next(source->segment, &source->cursor, &record);
     if (result == BW_READ_EMPTY) return false;
-    if (result == BW_READ_OK) {
-        bw_record header = *record; /* bounds are checked on what is used */
-        BW_COUNT(gateway->stats, records_seen, 1);
-        bw_mirror *mirror = header.book < source->book_count ? source->by_book[header.book] : NULL;
-        bool noted = header.book < source->book_count && source->state[header.book] == header.state;
-        bool moved = false;
-        bool fits = sizeof header + ((uint64_t)header.bid_count + header.ask_count) * sizeof(bw_level) <=
-                    header.bytes;
-        if (mirror && fits) {
-            bw_latency_add(gateway->stats, BW_LATENCY_PUBLISHED_TO_SEEN, bw_wall_ns() - header.published_ns);
-            moved = bw_mirror_apply(gateway, mirror, &header, record);
-        }
-        result = bw_ring_done(source->segment, &source->cursor, record);
-        if (result == BW_READ_OK && moved) bw_mirror_show(gateway, mirror, emit);
-        if (result == BW_READ_OK && !noted && header.book < source->book_count) {
-            source->state[header.book] = (uint8_t)header.state;
-            source->reason[header.book] = (uint8_t)header.reason;
-            bw_status_book(gateway, source, header.book, header.state, header.reason);
-        } else if (header.book >= source->book_count) {
-            source_grow(gateway, source);
-        }
-    }
-    if (result == BW_READ_OVERRUN) {
+    if (result != BW_READ_OK) {
         BW_COUNT(gateway->stats, ring_overruns, 1);
         source_reload(gateway, source, true);
         return false;
     }
-    return result == BW_READ_OK;
+    bw_record header = *record; /* a deep copy on the way takes the record's memory */
+    bw_ring_done(source->segment, &source->cursor, record);
+    BW_COUNT(gateway->stats, records_seen, 1);
+    source_note_state(gateway, source, &header);
+    bw_mirror *mirror = header.book < source->book_count ? source->by_book[header.book] : NULL;
+    if (!mirror) return true;
+    bw_latency_add(gateway->stats, BW_LATENCY_PUBLISHED_TO_SEEN, bw_wall_ns() - header.published_ns);
+    if (bw_mirror_apply(gateway, mirror, &header, record)) bw_mirror_show(gateway, mirror, emit);
+    return true;
 }
 
 bool bw_source_poll(bw_gateway *gateway, bw_source *source) {

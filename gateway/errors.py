@@ -1,0 +1,45 @@
+"""Every error a subscriber can get: its text and its number. Both are promises; neither changes."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Refusal(Enum):
+    """Text and number of an error message; the numbers are never reused."""
+
+    MISSING_OP = ("missing op", 1)
+    UNKNOWN_OP = ("unknown op", 2)
+    MISSING_CHANNEL = ("missing channel", 3)
+    UNKNOWN_CHANNEL = ("unknown channel", 4)
+    UNKNOWN_SYMBOL = ("unknown symbol", 5)
+    UNKNOWN_EXCHANGE = ("unknown exchange", 6)
+    ALREADY_SUBSCRIBED = ("already subscribed", 7)
+    INVALID_JSON = ("invalid json", 8)
+    INVALID_DEPTH = ("invalid depth", 9)
+    INVALID_MODE = ("invalid mode", 10)
+    INVALID_INTERVAL = ("invalid interval", 11)
+    INVALID_FORMAT = ("invalid format", 12)
+    NOT_SUBSCRIBED = ("not subscribed", 13)
+    TOO_MANY_SUBSCRIPTIONS = ("too many subscriptions", 14)
+    MESSAGE_TOO_LARGE = ("message too large", 15)
+    INVALID_NUMBERS = ("invalid numbers", 16)
+    INVALID_SLOW = ("invalid slow", 17)
+    INVALID_HEARTBEAT = ("invalid heartbeat", 18)
+    INVALID_STAMPS = ("invalid stamps", 19)
+    NOT_AUTHORISED = ("not authorised", 20)
+    INVALID_TOKEN = ("invalid token", 21)
+    NO_ROOM = ("no room", 22)
+
+    def __init__(self, text: str, code: int) -> None:
+        self.text = text
+        self.code = code
+
+
+class RequestError(Exception):
+    """A request that is answered with an error message."""
+
+    def __init__(self, refusal: Refusal, channel: str | None = None) -> None:
+        self.refusal = refusal
+        self.channel = channel
+        super().__init__(refusal.text)

@@ -1,0 +1,11 @@
+void bw_segment_state_counts(const bw_segment *segment, uint32_t counts[5]);
+uint32_t bw_segment_book_count(const bw_segment *segment);
+uint64_t bw_segment_generation(const bw_segment *segment);
+uint64_t bw_segment_heartbeat(const bw_segment *segment);
+uint32_t bw_counter_count(void);
+const char *bw_counter_name(uint32_t index);
+uint64_t bw_counter_value(const bw_segment *segment, uint32_t index);
+uint64_t bw_stage_bucket(const bw_segment *segment, uint32_t stage, uint32_t bucket);
+uint64_t bw_histogram_floor(uint32_t bucket);
+const char *bw_state_word(uint32_t state);
+const char *bw_reason_word(uint32_t reason);

@@ -1,0 +1,26 @@
+/* What is in the segments, for those who list and count rather than follow: names, states, counters. */
+#ifndef BW_DIRECTORY_H
+#define BW_DIRECTORY_H
+
+#include "shm_reader.h"
+
+/* How many books of the segment are in each state (enum bw_book_state). */
+void bw_segment_state_counts(const bw_segment *segment, uint32_t counts[BW_BOOK_DOWN + 1]);
+uint32_t bw_segment_book_count(const bw_segment *segment);
+uint64_t bw_segment_generation(const bw_segment *segment);
+uint64_t bw_segment_heartbeat(const bw_segment *segment);
+
+/* The exchange process's counters by index, and its stage histograms. */
+uint32_t bw_counter_count(void);
+const char *bw_counter_name(uint32_t index);
+uint64_t bw_counter_value(const bw_segment *segment, uint32_t index);
+uint64_t bw_stage_bucket(const bw_segment *segment, uint32_t stage, uint32_t bucket);
+
+/* Smallest ns that falls into a histogram's bucket; inverse of bw_histogram_bucket(). */
+uint64_t bw_histogram_floor(uint32_t bucket);
+
+/* The reason and state words of the public interfaces. */
+const char *bw_state_word(uint32_t state);
+const char *bw_reason_word(uint32_t reason);
+
+#endif

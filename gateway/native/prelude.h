@@ -1,0 +1,3 @@
+#include "directory.h"
+#include "gateway.h"
+#include "shm_reader.h"

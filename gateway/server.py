@@ -1,0 +1,159 @@
+"""The gateway process: one native loop, and the asyncio thread that decides what requests mean."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+
+from gateway.directory import SegmentDirectory
+from gateway.native_loop import Event, EventType, NativeLoop
+from gateway.requests import Requests
+from gateway.settings import GatewaySettings, SettingsError
+from handlers.errors import SetupError, UnavailableError
+from handlers.logs import Log
+from handlers.registry import EXCHANGES
+
+BACKLOG = 1024
+STOP_PATIENCE_S = 3.0
+RETRY_S = 0.002
+
+Ready = Callable[[str, int], None]
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises UnavailableError saying what to do when the address is taken."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        raise UnavailableError(
+            f"cannot listen: {error.strerror or error}",
+            where=f"{host}:{port}",
+            do="stop what holds the port, or choose another host and port",
+        ) from error
+    return listener
+
+
+def read_tokens(path: Path | None) -> list[str]:
+    """Bearer tokens, one a line; blank lines and lines that start with # do not count."""
+    if path is None:
+        return []
+    try:
+        lines = [line.strip() for line in path.read_text().splitlines()]
+    except OSError as error:
+        raise UnavailableError(
+            f"cannot read the token file: {error.strerror}",
+            where=str(path),
+            do="create it or drop token_file",
+        ) from error
+    tokens = [line for line in lines if line and not line.startswith("#")]
+    if not tokens:
+        raise SetupError("the token file holds no token", where=str(path), do="write one token a line")
+    return tokens
+
+
+class Server:
+    """Everything of one gateway process. ``await serve()`` ends after ``stop()``."""
+
+    def __init__(self, settings: GatewaySettings, log: Log) -> None:
+        self._settings = settings
+        self._log = log
+        for path in (settings.shm_dir, settings.run_dir):
+            path.mkdir(parents=True, exist_ok=True)
+        tokens = read_tokens(settings.token_file)
+        with contextlib.closing(listen(settings.host, settings.port)) as listener:
+            self.port: int = listener.getsockname()[1]
+            descriptor = os.dup(listener.fileno())
+        self._loop = NativeLoop(settings, descriptor, "\n".join(tokens) if tokens else None)
+        self._directory = SegmentDirectory(settings.shm_dir, settings.writer_patience_ms)
+        self._requests = Requests(settings, self._directory, self._loop, tokens)
+        self._stopped = asyncio.Event()
+
+    def stop(self, why: str) -> None:
+        """Tells every client that it should come again, closes all, ends ``serve()``."""
+        self._log("stopping", why=why)
+        notice = {"type": "reconnect", "reason": why, "deadline_ms": 1000}
+        self._loop.send_all(orjson.dumps(notice))
+        self._loop.stop()
+        asyncio.get_running_loop().call_later(STOP_PATIENCE_S, self._stopped.set)
+
+    async def serve(self, ready: Ready | None = None) -> None:
+        """Runs until stopped. ``ready`` is told host and port once clients can connect."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._loop.event_fd, self._drain)
+        self._loop.start()
+        if ready:
+            ready(self._settings.host, self.port)
+        try:
+            await self._stopped.wait()
+        finally:
+            loop.remove_reader(self._loop.event_fd)
+            self._loop.free()
+            self._directory.close()
+
+    def _drain(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._loop.event_fd, 8)
+        for event in self._loop.events():
+            self._handle(event)
+        if not self._loop.retry():
+            asyncio.get_running_loop().call_later(RETRY_S, self._drain)
+
+    def _handle(self, event: Event) -> None:
+        now_s = time.monotonic()
+        if event.type is EventType.TEXT:
+            self._requests.text(event.client, event.body, authorised=event.code == 1, now_s=now_s)
+        elif event.type is EventType.CLOSED:
+            self._requests.closed(event.client)
+        elif event.type is EventType.TOO_LARGE:
+            self._requests.too_large(event.client, now_s)
+        elif event.type is EventType.REFUSED:
+            self._requests.refused(event.client, event.tag, now_s)
+            self._log("subscription_refused", why=event.body.decode())
+        elif event.type is EventType.EXCHANGE:
+            state = "up" if event.tag else "down"
+            self._log("exchange", exchange=EXCHANGES[event.code].id, state=state, why=event.body.decode())
+        elif event.type is EventType.STOPPED:
+            self._stopped.set()
+
+
+async def _serve(settings: GatewaySettings, log: Log, ready: Ready | None) -> None:
+    server = Server(settings, log)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, server.stop, "the gateway stops")
+    log("listening", host=settings.host, port=server.port, tls=settings.tls_certificate is not None)
+    await server.serve(ready)
+    log("stopped")
+
+
+def run(settings: GatewaySettings, ready: Ready | None = None) -> int:
+    """Runs the gateway until SIGTERM or SIGINT; returns the exit code.
+
+    ``ready`` is called with host and port (the real one where 0 was asked) once clients can connect.
+    """
+    log = Log("gateway")
+    try:
+        settings.check()
+        asyncio.run(_serve(settings, log, ready))
+    except SettingsError as error:
+        log("cannot_start", why=error)
+        return SetupError.exit_code
+    except SetupError as error:
+        log("cannot_start", why=error)
+        return error.exit_code
+    except PermissionError as error:
+        log("cannot_start", why=error)
+        return 77
+    return 0

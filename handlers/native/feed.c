@@ -181,6 +181,7 @@ static void read_queues(bw_feed *feed) {
 static void housekeeping(bw_feed *feed, int64_t now_ns) {
     if (now_ns - feed->housekept_ns < HOUSEKEEPING_NS && now_ns >= feed->housekept_ns) return;
     feed->housekept_ns = now_ns;
+    bw_clock_calibrate();
     atomic_store_explicit(&feed->header->heartbeat_ns, (uint64_t)now_ns, memory_order_relaxed);
     atomic_store_explicit(&feed->host.stats->loop_turns, feed->turns, memory_order_relaxed);
     atomic_store_explicit(&feed->host.stats->events_dropped, bw_feed_events_dropped(feed), memory_order_relaxed);

@@ -10,8 +10,6 @@ ARGS ?=
 export PATH := $(BIN):$(PATH)
 export PYTHON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# The targets build before they run, so importing need not look again.
-export MESONPY_EDITABLE_SKIP := $(CURDIR)/$(BUILD)
 
 NATIVE := $(shell find dpdk_bindings handlers gateway \( -name '*.c' -o -name '*.h' -o -name meson.build \) 2>/dev/null) \
           meson.build meson_options.txt pyproject.toml

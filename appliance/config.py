@@ -142,6 +142,7 @@ class Simulate(_Table, frozen=True):
     """The built-in exchanges of ``bookwire up --simulate``."""
 
     symbols: Annotated[tuple[str, ...], _about("What they list.")] = ("BTC-USDT", "ETH-USDT", "SOL-USDT")
+    levels: Annotated[int, Meta(ge=1, le=50_000, description="Levels a side of each book.")] = 1000
     rate: Annotated[float, Meta(gt=0, description="Updates a second and symbol.")] = 20.0
     seed: Annotated[int, _about("The same seed, the same order flow.")] = 1
 

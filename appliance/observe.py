@@ -14,12 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from handlers.shm import Book, ReadError, Segment
-from handlers.shm_layout import SegmentState
-
 from appliance.config import Config
 from handlers.errors import UnavailableError
 from handlers.registry import EXCHANGES
+from handlers.shm import Book, ReadError, Segment
+from handlers.shm_layout import SegmentState
 
 Level = tuple[Decimal, Decimal]  # price, quantity
 _ORDER = {row.id: row.number for row in EXCHANGES}

@@ -13,8 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from appliance.commands.feed import settings
 from appliance.config import Config
 from handlers.errors import SetupError, UnavailableError
+from handlers.native_feed import bytes_needed
+from handlers.registry import venue
 
 LOCK_NAME = "up.lock"
 
@@ -40,6 +43,15 @@ def check(config: Config) -> None:
         ("http", config.http.host, config.http.port),
     ):
         free_port(host, port, f"{table}.port")
+    check_space(config.box.shm_dir, space_needed(config))
+
+
+def space_needed(config: Config) -> int:
+    """Bytes of shared memory of all exchanges; a pattern counts as one book, so it may become more."""
+    return sum(
+        bytes_needed(venue(name), settings(config, name), max(1, len(config.of(name).symbols)))
+        for name in config.exchanges.enabled
+    )
 
 
 def make_directory(path: Path, key: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 import time
@@ -32,6 +33,8 @@ from handlers.logs import Log
 EFFECTIVE_NAME = "up.toml"
 STATUS_NAME = "up.status.json"
 SIMULATOR_PATIENCE_S = 60.0
+# Budgets count by source address: what is spent on simulated exchanges is not spent on the real ones.
+SIMULATED_SOURCE = "127.0.0.1"
 LOOK_S = 0.1  # between two looks into shared memory while warming up
 STATUS_S = 1.0
 
@@ -133,7 +136,7 @@ class Supervisor:
         state_dir.mkdir(mode=0o700, exist_ok=True)
         base = [
             *("--symbols", ",".join(simulate.symbols), "--rate", str(simulate.rate)),
-            *("--seed", str(simulate.seed), "--state-dir", str(state_dir)),
+            *("--seed", str(simulate.seed), "--levels", str(simulate.levels), "--state-dir", str(state_dir)),
         ]
         spoken = {name: asyncio.Event() for name in self.config.exchanges.enabled}
         for name, heard in spoken.items():
@@ -182,6 +185,7 @@ class Supervisor:
                 websocket_url=told["websocket_url"],
                 rest_url=told["rest_url"],
                 ca_file=Path(told["ca_file"]),
+                source_address=SIMULATED_SOURCE,
             )
         return msgspec.structs.replace(self.config, exchange=tables)
 
@@ -306,14 +310,17 @@ async def _all(events: Iterable[asyncio.Event]) -> None:
 
 
 def clean(config: Config) -> None:
-    """Removes files of this run; directories too when they are empty and ours to make."""
+    """Removes what killed processes of this run left; what was spent of an exchange's limits stays known."""
+    box = config.box
+    simulated = re.sub(r"[^0-9A-Za-z]", "_", SIMULATED_SOURCE)
     for name in config.exchanges.enabled:
-        for path in config.box.shm_dir.glob(f"{name}.shm*"):
+        for path in (*box.shm_dir.glob(f"{name}.shm*"), *box.run_dir.glob(f"{name}.*.{simulated}.budget")):
             path.unlink(missing_ok=True)
-    for name in (EFFECTIVE_NAME, STATUS_NAME):
-        (config.box.run_dir / name).unlink(missing_ok=True)
+        (box.run_dir / f"{name}.status.json").unlink(missing_ok=True)
+    for name in (EFFECTIVE_NAME, STATUS_NAME, "gateway.bell", "gateway.fifo"):
+        (box.run_dir / name).unlink(missing_ok=True)
     with suppress(OSError):
-        config.box.shm_dir.rmdir()
+        box.shm_dir.rmdir()
 
 
 def up(config: Config, options: Options) -> int:

@@ -174,7 +174,6 @@ class NativeFeed:
         spec.connection, spec.secure, spec.port = connection, int(to.secure), to.port
         spec.address, spec.host, spec.path = to.address.encode(), to.host.encode(), to.path.encode()
         spec.source_address = (source_address or "").encode()
-        spec.headers = b"User-Agent: bookwire/0.1\r\n"
         self._post(lambda: int(lib.bw_feed_connect(self._feed, spec)))
 
     def send(self, connection: int, text: str) -> None:
@@ -241,9 +240,26 @@ def _feed_spec(venue: Venue, settings: FeedSettings, connections: int) -> Any:
     return spec
 
 
+def bytes_needed(venue: Venue, settings: FeedSettings, books: int) -> int:
+    """Bytes of shared memory that ``books`` books of the venue take."""
+    spec, _kept = _segment_spec(venue, settings, books)
+    return int(lib.bw_shm_bytes_needed(spec))
+
+
 def _segment(venue: Venue, settings: FeedSettings, books: int) -> Any:
-    """Creates the shared memory, with room for every book's expected depth and two full ones."""
+    """Creates the shared memory."""
     settings.shm_dir.mkdir(parents=True, exist_ok=True)
+    spec, _kept = _segment_spec(venue, settings, books)
+    error = ffi.new("char[]", 512)
+    writer = lib.bw_shm_writer_new(spec, error, len(error))
+    if writer == ffi.NULL:
+        do = "make room there, choose fewer symbols, or lower levels_max or ring_bytes"
+        raise UnavailableError(_text(error), where=str(settings.segment_path), do=do)
+    return writer
+
+
+def _segment_spec(venue: Venue, settings: FeedSettings, books: int) -> tuple[Any, Any]:
+    """bw_shm_spec with room for every book's expected depth and two full ones, and what it points to."""
     levels = settings.levels_max or venue.levels_max
     chunk = lib.BW_CHUNK_LEVELS
     full = -(-levels // (chunk // 2)) + 1
@@ -255,9 +271,4 @@ def _segment(venue: Venue, settings: FeedSettings, books: int) -> Any:
     spec.book_capacity, spec.level_capacity = books, levels
     spec.chunk_capacity = 2 * (min(books, 2) * full + max(0, books - 2) * expected)
     spec.ring_bytes = settings.ring_bytes or RING_BYTES
-    error = ffi.new("char[]", 512)
-    writer = lib.bw_shm_writer_new(spec, error, len(error))
-    if writer == ffi.NULL:
-        do = "make room there, choose fewer symbols, or lower levels_max or ring_bytes"
-        raise UnavailableError(_text(error), where=str(settings.segment_path), do=do)
-    return writer
+    return spec, (path, exchange)

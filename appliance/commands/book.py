@@ -12,8 +12,6 @@ from decimal import Decimal
 from typing import Any
 
 import aiohttp
-from handlers.shm import Book, ReadError
-from handlers.shm_layout import BookState
 
 from appliance.commands import add_config, add_json, config_of
 from appliance.config import Config
@@ -22,6 +20,8 @@ from appliance.lines import json_line
 from appliance.observe import Observer, need_something
 from appliance.probe import reachable
 from handlers.errors import SetupError, UnavailableError, UsageError
+from handlers.shm import Book, ReadError
+from handlers.shm_layout import BookState
 
 EXAMPLES = """
   bookwire book binance:BTC-USDT

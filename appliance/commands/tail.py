@@ -12,13 +12,12 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from handlers.shm import OverrunError, Record, Ring, Segment, decimals
-
 from appliance.commands import add_config, add_json, config_of
 from appliance.commands.book import copied, split
 from appliance.lines import json_line
 from appliance.observe import Observer, need_something
 from handlers.errors import UsageError
+from handlers.shm import OverrunError, Record, Ring, Segment, decimals
 
 EXAMPLES = """
   bookwire tail binance:BTC-USDT

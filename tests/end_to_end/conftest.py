@@ -19,9 +19,9 @@ from typing import Any
 
 import aiohttp
 import pytest
-from handlers.shm import BookState, Segment
 
 from handlers.errors import UnavailableError
+from handlers.shm import BookState, Segment
 
 TESTS = Path(__file__).resolve().parents[1]
 ROOT = TESTS.parent

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from handlers.shm import Book, Segment
 
 SYMBOLS = ["BTC-USDT", "ETH-USDT", "SOL-USDT"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,15 @@ class Yardstick(Contestant):
             return super().run(dataset)
         answer = self.ask(dataset)
         return Result(answer["cpu_ns"], answer["p50_ns"], answer["p99_ns"], {})
+
+
+def bookwire(cpu: int) -> list[Contestant]:
+    """Ours: as it is, and with the checksum left out (of interest where the venue sends one)."""
+    worker = str(HERE / "workers" / "bookwire.py")
+    return [
+        Contestant("Bookwire", [sys.executable, worker, "checked"], cpu),
+        Contestant("Bookwire, checksum off", [sys.executable, worker, "unchecked"], cpu),
+    ]
 
 
 def peers(cpu: int) -> list[Contestant]:

@@ -20,6 +20,7 @@ from bench.report import Report, Row, at_least, at_most, paired
 PEER_TIMES = 15.0
 YARDSTICK_TIMES = {"generated": 1.5, "real": 2.5}
 CHECKSUM_TIMES = 2.0
+CHECKSUMS = ("kraken",)  # venues that send one today
 LIMIT_US = {"generated": 0.6, "real": 2.0}
 OURS, OURS_UNCHECKED, YARDSTICK = "Bookwire", "Bookwire, checksum off", "C++ simdjson, book"
 
@@ -54,7 +55,8 @@ def measure(sets: list[Dataset], everyone: list[Contestant], rounds: int) -> Res
     for _ in range(rounds):
         for dataset in sets:
             for contestant in everyone:
-                results.ask(contestant, dataset)
+                if contestant.name != OURS_UNCHECKED or dataset.venue in CHECKSUMS:
+                    results.ask(contestant, dataset)
     return results
 
 

@@ -23,7 +23,7 @@ def start(command: list[str], cpu: int, environment: dict[str, str] | None = Non
         stderr=subprocess.DEVNULL,
         text=True,
         cwd=ROOT,
-        env={**os.environ, **(environment or {})},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
         preexec_fn=lambda: os.sched_setaffinity(0, {cpu}),
     )
 

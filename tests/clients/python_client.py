@@ -57,8 +57,13 @@ class Channel:
             ordered = sorted(self.sides[name].values(), key=lambda level: level[0], reverse=name == "bids")
             return [[str(field) for field in level] for level in ordered]
 
-        return {"acknowledged": self.acknowledged, "seq": self.seq, **self.counts, "bids": rows("bids"),
-                "asks": rows("asks")}
+        return {
+            "acknowledged": self.acknowledged,
+            "seq": self.seq,
+            **self.counts,
+            "bids": rows("bids"),
+            "asks": rows("asks"),
+        }
 
 
 def loads(text: str | bytes) -> dict[str, Any]:
@@ -78,8 +83,18 @@ async def connect(url: str, slow: bool) -> websockets.ClientConnection:
 
 async def subscribe(connection: websockets.ClientConnection, order: dict[str, Any], mode: str) -> None:
     for channel in order["channels"]:
-        await connection.send(json.dumps({"op": "subscribe", "channel": channel, "depth": order["depth"],
-                                          "mode": mode, "interval": 0, "stamps": True}))
+        await connection.send(
+            json.dumps(
+                {
+                    "op": "subscribe",
+                    "channel": channel,
+                    "depth": order["depth"],
+                    "mode": mode,
+                    "interval": 0,
+                    "stamps": True,
+                }
+            )
+        )
 
 
 class Client:
@@ -115,11 +130,17 @@ class Client:
                 self.snapshots.append((message["channel"], seen.seq, hash(seen.book())))
 
     def state(self) -> dict[str, Any]:
-        compared = [self.channels[name].at[seq] == book for name, seq, book in self.snapshots
-                    if seq in self.channels[name].at]
-        return {"channels": {name: channel.state() for name, channel in self.channels.items()},
-                "errors": [str(error) for error in self.errors], "compared": len(compared),
-                "different": compared.count(False)}
+        compared = [
+            self.channels[name].at[seq] == book
+            for name, seq, book in self.snapshots
+            if seq in self.channels[name].at
+        ]
+        return {
+            "channels": {name: channel.state() for name, channel in self.channels.items()},
+            "errors": [str(error) for error in self.errors],
+            "compared": len(compared),
+            "different": compared.count(False),
+        }
 
     async def run(self) -> None:
         tasks = [asyncio.create_task(self.read_deltas())]

@@ -6,10 +6,11 @@ import multiprocessing
 from dataclasses import dataclass
 from pathlib import Path
 
-from handlers.budget import SharedBudget, Window
-from handlers.facts import Rate
 from hypothesis import given
 from hypothesis import strategies as st
+
+from handlers.budget import SharedBudget, Window
+from handlers.facts import Rate
 
 
 @dataclass

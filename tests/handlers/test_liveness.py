@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from handlers.backoff import Backoff
 from handlers.liveness import Silence, Step, judge, patience_s
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+
 from handlers.facts import Levels, Message, OneLevel, Venue
 from handlers.plan import Plan, PlanError, compile_tables
 from handlers.registry import VENUES

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import orjson
 import pytest
+
 from handlers.errors import SetupError
 from handlers.facts import Answer, Rate, Venue
 from handlers.registry import VENUES

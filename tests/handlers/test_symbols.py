@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from handlers.errors import UsageError
 from handlers.facts import Instrument, decimals
 from handlers.registry import VENUES

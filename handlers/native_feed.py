@@ -199,8 +199,21 @@ class NativeFeed:
     def add_bell(self, bell: bytes, fifo: bytes) -> None:
         self._post(lambda: int(lib.bw_feed_add_bell(self._feed, bell, fifo)))
 
+    @property
+    def engine(self) -> Any:
+        """The engine, where no loop runs (replays)."""
+        return lib.bw_feed_engine(self._feed)
+
+    @property
+    def writer(self) -> Any:
+        return self._shm
+
+    def raw_book(self, book: int) -> Any:
+        """The book's header in shared memory, in place."""
+        return lib.bw_shm_writer_book(self._shm, book)
+
     def book(self, book: int) -> BookView:
-        raw = lib.bw_shm_writer_book(self._shm, book)
+        raw = self.raw_book(book)
         return BookView(
             raw.state,
             raw.reason,

@@ -12,12 +12,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+import numpy as np
+
 from handlers._ffi import ffi, lib
 from handlers.facts import Instrument, Venue
 from handlers.native_feed import Event, NativeFeed
 from handlers.settings import FeedSettings
 
 FRAME_STEP_NS = 1_000_000
+LEVEL = np.dtype([("price", "<i8"), ("quantity", "<i8"), ("orders", "<u4"), ("reserved", "<u4")])
 
 
 class BookCopy(NamedTuple):
@@ -133,7 +136,10 @@ class Replay:
             self._levels = ffi.new("bw_level[]", 2 * count)
         store = lib.bw_shm_writer_store(self.native.writer)
         count = lib.bw_book_copy(store, raw, side, count, self._levels)
-        return [(row.price, row.quantity, row.orders) for row in self._levels[0:count]]
+        rows = np.frombuffer(ffi.buffer(self._levels, count * LEVEL.itemsize), LEVEL)
+        return list(
+            zip(rows["price"].tolist(), rows["quantity"].tolist(), rows["orders"].tolist(), strict=True)
+        )
 
     def _advance(self, now_ns: int | None) -> None:
         self.now_ns = self.now_ns + FRAME_STEP_NS if now_ns is None else now_ns

@@ -235,11 +235,10 @@ RECORDINGS = [
 
 def lines(path: Path) -> Iterator[tuple[str, str]]:
     """Text and REST address ("" for a frame) of each line."""
-    opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
-    with opened as file:
-        for line in file:
-            row = json.loads(line)
-            yield row["raw"], row.get("url", "") if row.get("rest") else ""
+    data = path.read_bytes()
+    for line in (gzip.decompress(data) if path.suffix == ".gz" else data).splitlines():
+        row = json.loads(line)
+        yield row["raw"], row.get("url", "") if row.get("rest") else ""
 
 
 def exact(value: Decimal) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from handlers.errors import UsageError
 from handlers.facts import Continuity, Instrument, Sync, Venue
 from handlers.registry import EXCHANGES, VENUES, venue
 
@@ -246,7 +247,7 @@ def test_the_public_order_of_exchanges_is_fixed() -> None:
 
 
 def test_an_unknown_exchange_is_named_with_what_is_known() -> None:
-    with pytest.raises(Exception, match="'bianance' is unknown.*binance, coinbase"):
+    with pytest.raises(UsageError, match=r"'bianance' is unknown.*binance, coinbase"):
         venue("bianance")
-    with pytest.raises(Exception, match="not implemented yet"):
+    with pytest.raises(UsageError, match="not implemented yet"):
         venue("deribit")

@@ -10,38 +10,15 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
-
-import numpy as np
+from typing import Any, Self
 
 from handlers._ffi import ffi, lib
 from handlers.facts import Instrument, Venue
 from handlers.native_feed import Event, NativeFeed
 from handlers.settings import FeedSettings
+from handlers.shm import Book, Segment
 
 FRAME_STEP_NS = 1_000_000
-LEVEL = np.dtype([("price", "<i8"), ("quantity", "<i8"), ("orders", "<u4"), ("reserved", "<u4")])
-
-
-class BookCopy(NamedTuple):
-    """A book as it stands. Prices and quantities are mantissas: value = mantissa / 10**exponent."""
-
-    state: int
-    reason: int
-    sequence: int
-    venue_sequence: int
-    epoch: int
-    price_exponent: int
-    quantity_exponent: int
-    verified_by: int
-    verifier_state: int
-    exchange_ns: int
-    checksums_ok: int
-    checksums_bad: int
-    updates: int
-    gaps: int
-    bids: list[tuple[int, int, int]]  # price, quantity, orders; best first
-    asks: list[tuple[int, int, int]]
 
 
 class Replay:
@@ -64,7 +41,7 @@ class Replay:
         for book in self.books.values():
             self.native.bind(book, 0)
         self._room: Any = ffi.new("char[]", 1 << 16)
-        self._levels: Any = ffi.new("bw_level[]", 1 << 16)
+        self.segment = Segment.open(told.segment_path)
         self.connected()
 
     def __enter__(self) -> Self:
@@ -76,6 +53,7 @@ class Replay:
         self.close()
 
     def close(self) -> None:
+        self.segment.close()
         self.native.close()
         if self._own_dir is not None:
             self._own_dir.cleanup()
@@ -103,43 +81,9 @@ class Replay:
         """What the engine told since the last call."""
         return list(self.native.events())
 
-    def book(self, symbol: str) -> BookCopy:
-        """The whole book of a native symbol."""
-        raw = self.native.raw_book(self.books[symbol])
-        return BookCopy(
-            raw.state,
-            raw.reason,
-            raw.sequence,
-            raw.venue_sequence,
-            raw.epoch,
-            raw.price_exponent,
-            raw.quantity_exponent,
-            raw.verified_by,
-            raw.verifier_state,
-            raw.exchange_ns,
-            raw.checksums_ok,
-            raw.checksums_bad,
-            raw.updates,
-            raw.gaps,
-            self._side(raw, 0),
-            self._side(raw, 1),
-        )
-
-    @property
-    def stats(self) -> Any:
-        """bw_stats of the segment."""
-        return lib.bw_shm_writer_stats(self.native.writer)
-
-    def _side(self, raw: Any, side: int) -> list[tuple[int, int, int]]:
-        count = raw.side[side].level_count
-        if count > len(self._levels):
-            self._levels = ffi.new("bw_level[]", 2 * count)
-        store = lib.bw_shm_writer_store(self.native.writer)
-        count = lib.bw_book_copy(store, raw, side, count, self._levels)
-        rows = np.frombuffer(ffi.buffer(self._levels, count * LEVEL.itemsize), LEVEL)
-        return list(
-            zip(rows["price"].tolist(), rows["quantity"].tolist(), rows["orders"].tolist(), strict=True)
-        )
+    def book(self, symbol: str) -> Book:
+        """The whole book of a native symbol, as any reader of the shared memory sees it."""
+        return self.segment.book(self.books[symbol])
 
     def _advance(self, now_ns: int | None) -> None:
         self.now_ns = self.now_ns + FRAME_STEP_NS if now_ns is None else now_ns

@@ -20,9 +20,11 @@ from typing import Any
 import pytest
 
 from handlers._ffi import lib
-from handlers.capture import BookCopy, Replay
+from handlers.capture import Replay
 from handlers.facts import Continuity, Instrument, Levels, Message, OneLevel, Venue
 from handlers.registry import VENUES
+from handlers.shm import Book
+from handlers.shm_layout import BookState
 
 SCALE = 12
 DEEP_LEVELS = 5000
@@ -291,13 +293,14 @@ class Rebuilt:
             self.asks = dict(sorted(self.asks.items())[: update.cut])
 
 
-def compare(copy: BookCopy, book: Rebuilt) -> None:
+def compare(copy: Book, book: Rebuilt) -> None:
     price, quantity = 10 ** (SCALE - copy.price_exponent), 10 ** (SCALE - copy.quantity_exponent)
-    for rows, levels in ((copy.bids, book.bids), (copy.asks, book.asks)):
-        assert {row[0] * price: (row[1] * quantity, row[2]) for row in rows} == levels
-    for rows, sign in ((copy.bids, -1), (copy.asks, 1)):
-        prices = [sign * row[0] for row in rows]
-        assert prices == sorted(set(prices)), "best first, no price twice"
+    for rows, levels, sign in ((copy.bids, book.bids, -1), (copy.asks, book.asks, 1)):
+        prices, quantities, orders = (rows[name].tolist() for name in ("price", "quantity", "orders"))
+        held = zip(prices, quantities, orders, strict=True)
+        assert {one * price: (much * quantity, count) for one, much, count in held} == levels
+        keys = [sign * one for one in prices]
+        assert keys == sorted(set(keys)), "best first, no price twice"
 
 
 class Run:
@@ -332,13 +335,15 @@ class Run:
         deep = len(book.bids) + len(book.asks) > DEEP_LEVELS
         if not deep or book.messages % DEEP_EVERY == 0:
             copy = self.replay.book(symbol)
-            assert copy.state == lib.BW_BOOK_LIVE, f"{symbol}: state {copy.state}, reason {copy.reason}"
+            assert copy.state is BookState.LIVE, f"{symbol}: {copy.state}, {copy.reason}"
             compare(copy, book)
             self.compared += 1
 
     def totals(self) -> tuple[int, int]:
         copies = [self.replay.book(symbol) for symbol in self.books]
-        return sum(copy.checksums_ok for copy in copies), sum(copy.checksums_bad for copy in copies)
+        return sum(int(copy.header["checksums_ok"]) for copy in copies), sum(
+            int(copy.header["checksums_bad"]) for copy in copies
+        )
 
 
 @pytest.fixture(scope="module")
@@ -366,7 +371,7 @@ def test_every_recorded_book_equals_its_rebuild(
         updates = sum(update is not None for update in run.parsed)
         assert updates == recording.updates
         assert (good, bad) == (recording.checksums, 0)
-        assert run.replay.stats.decode_failures == 0
+        assert run.replay.segment.stats["decode_failures"] == 0
     table.append(
         f"{recording.file:<70}{len(run.texts):>8}{updates:>9}{run.compared:>9}{run.levels:>9}{good:>10}"
     )
@@ -393,15 +398,15 @@ def test_a_flipped_digit_is_caught(recording: Recording, at: int, captures: Path
         assert flipped != text
         assert run.totals()[1] == 1
         assert lib.BW_EVENT_CHECKSUM in {event.type for event in run.replay.events()}
-        assert run.replay.book(parsed.symbol).state != lib.BW_BOOK_LIVE
+        assert run.replay.book(parsed.symbol).state is not BookState.LIVE
 
 
 def best_change(run: Run, update: Update) -> str | None:
     """Quantity text of a change at the very top of the book, so that it is inside the checksum."""
     copy = run.replay.book(update.symbol)
-    if not copy.bids or update.snapshot:
+    if not len(copy.bids) or update.snapshot:
         return None
-    best = Decimal(copy.bids[0][0]).scaleb(-copy.price_exponent)
+    best = copy.decimals("bids")[0][0]
     for side, price, quantity, _ in update.levels:
         if side == "bids" and quantity and price >= best:
             return str(quantity)

@@ -11,9 +11,11 @@ import orjson
 import pytest
 
 from handlers._ffi import lib
-from handlers.capture import BookCopy, Replay
+from handlers.capture import Replay
 from handlers.facts import Instrument, Venue
 from handlers.registry import VENUES
+from handlers.shm import Book, Side
+from handlers.shm_layout import BookState, VerifiedBy
 
 DATA = Path(__file__).resolve().parent.parent / "data"
 
@@ -37,9 +39,9 @@ def play(run: Replay, told: dict[str, Any]) -> None:
             run.frame(frame.encode())
 
 
-def side(copy: BookCopy, rows: list[tuple[int, int, int]]) -> list[tuple[Decimal, Decimal, int]]:
-    price, quantity = -copy.price_exponent, -copy.quantity_exponent
-    return [(Decimal(row[0]).scaleb(price), Decimal(row[1]).scaleb(quantity), row[2]) for row in rows]
+def levels(book: Book, side: Side) -> list[tuple[Decimal, Decimal, int]]:
+    rows = book.bids if side == "bids" else book.asks
+    return [(*pair, int(row["orders"])) for pair, row in zip(book.decimals(side), rows, strict=True)]
 
 
 def expected(rows: list[list[Any]]) -> list[tuple[Decimal, Decimal, int]]:
@@ -52,15 +54,15 @@ def test_a_venues_messages_make_its_book(name: str) -> None:
     with replay(name, told) as run:
         play(run, told)
         copy = run.book(told["symbol"])
-        assert side(copy, copy.bids) == expected(told["bids"])
-        assert side(copy, copy.asks) == expected(told["asks"])
-        assert copy.state == lib.BW_BOOK_LIVE
+        assert levels(copy, "bids") == expected(told["bids"])
+        assert levels(copy, "asks") == expected(told["asks"])
+        assert copy.state is BookState.LIVE
         assert copy.exchange_ns == told["exchange_ns"]
-        assert copy.checksums_ok == told.get("checksums", 0)
+        assert copy.header["checksums_ok"] == told.get("checksums", 0)
         if "sequence" in told:
             assert copy.venue_sequence == told["sequence"]
-        assert run.stats.quarantined == 0
-        assert run.stats.decode_failures == 0
+        assert run.segment.stats["quarantined"] == 0
+        assert run.segment.stats["decode_failures"] == 0
 
 
 def test_okx_zero_checksum_is_a_state_of_the_verifier_not_an_error() -> None:
@@ -68,9 +70,9 @@ def test_okx_zero_checksum_is_a_state_of_the_verifier_not_an_error() -> None:
     with replay("okx", told) as run:
         play(run, told)
         copy = run.book(told["symbol"])
-        assert copy.verifier_state == lib.BW_VERIFIER_NOT_SENT
-        assert copy.verified_by == lib.BW_VERIFIED_SEQUENCE
-        assert copy.checksums_bad == 0
+        assert copy.header["verifier_state"] == lib.BW_VERIFIER_NOT_SENT
+        assert copy.verified_by is VerifiedBy.SEQUENCE
+        assert copy.header["checksums_bad"] == 0
 
 
 def test_a_flipped_digit_is_caught_by_krakens_checksum() -> None:
@@ -79,8 +81,8 @@ def test_a_flipped_digit_is_caught_by_krakens_checksum() -> None:
     with replay("kraken", told) as run:
         play(run, told)
         copy = run.book(told["symbol"])
-        assert copy.checksums_bad >= 1
-        assert copy.state != lib.BW_BOOK_LIVE
+        assert copy.header["checksums_bad"] >= 1
+        assert copy.state is not BookState.LIVE
 
 
 @pytest.mark.parametrize("name", ["binance", "coinbase", "okx", "bybit"])
@@ -92,6 +94,6 @@ def test_a_lost_update_takes_the_book_out_of_service(name: str) -> None:
         told["frames"][-1] = told["frames"][-1].replace('"u":2876701', '"u":2876702')
     with replay(name, told) as run:
         play(run, told)
-        assert run.book(told["symbol"]).state != lib.BW_BOOK_LIVE
+        assert run.book(told["symbol"]).state is not BookState.LIVE
         types = {event.type for event in run.events()}
         assert lib.BW_EVENT_GAP in types

@@ -1,0 +1,248 @@
+"""Isolated sample frames: each alone must decode to the levels it states.
+
+Samples are no recordings: some are abridged, some made up, and none follows the one before. So each
+book message is taken as if it replaced the book, and the book afterwards must be the message's own
+levels, as the test reads them, and as the source's own test expects them where it says so.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from handlers.capture import Replay
+from handlers.facts import Continuity, Instrument, Levels, Message, OneLevel, Sync, Venue
+from handlers.registry import VENUES
+
+Sides = dict[str, dict[Decimal, Decimal]]
+
+
+@dataclass
+class Sample:
+    """A book message as the test reads it."""
+
+    symbol: str
+    levels: Sides
+    body: str | None = None  # it is a REST body, not a frame
+
+
+def alone(name: str, *messages: Message) -> Venue:
+    """The venue with every book message replacing the book. REST bodies stay REST bodies."""
+    rest = [one for one in VENUES["binance"].messages if one.kind == "rest_snapshot"]
+    return replace(
+        VENUES[name],
+        messages=[*messages, *rest] if name == "binance" else messages,
+        sync=Sync.REST_SNAPSHOT if name == "binance" else Sync.FEED_SNAPSHOT,
+        continuity=Continuity.NONE,
+        checksum=None,
+        depth=0,
+        client_cuts=False,
+    )
+
+
+def sides(bids: list[Any], asks: list[Any], price: Any = 0, quantity: Any = 1) -> Sides:
+    return {
+        name: {Decimal(row[price]): Decimal(row[quantity]) for row in rows}
+        for name, rows in (("bids", bids), ("asks", asks))
+    }
+
+
+def changes(rows: list[Any], bid: str) -> Sides:
+    return sides([row[1:] for row in rows if row[0] == bid], [row[1:] for row in rows if row[0] != bid])
+
+
+def binance(message: Any, text: str) -> Sample | None:
+    if "lastUpdateId" in message:
+        return Sample("REST", sides(message["bids"], message["asks"]), text)
+    data = message.get("data", {})
+    if data.get("e") == "depthUpdate":
+        return Sample(data["s"], sides(data["b"], data["a"]))
+    if "lastUpdateId" in data:  # tardis' own wrapping of a REST body, and streams of whole top levels
+        return Sample("REST", sides(data["bids"], data["asks"]), text[text.index('"data":') + 7 : -1])
+    return None
+
+
+def okx(message: Any, _: str) -> Sample | None:
+    channel = message.get("arg", {}).get("channel", "")
+    if not channel.startswith(("books", "bbo")) or "data" not in message:
+        return None
+    (data,) = message["data"]
+    return Sample(message["arg"]["instId"], sides(data["bids"], data["asks"]))
+
+
+def bybit(message: Any, _: str) -> Sample | None:
+    if not message.get("topic", "").startswith("orderbook."):
+        return None
+    return Sample(message["data"]["s"], sides(message["data"]["b"], message["data"]["a"]))
+
+
+def coinbase(message: Any, _: str) -> Sample | None:
+    symbol, kind = message.get("product_id", ""), message["type"]
+    if kind == "l2update" or (message.get("channel") == "LEVEL2" and kind == "UPDATE"):
+        return Sample(symbol, changes(message["changes"], "buy" if kind == "l2update" else "BUY"))
+    if kind == "snapshot" or (message.get("channel") == "LEVEL2" and kind == "SNAPSHOT"):
+        return Sample(symbol, sides(message["bids"], message["asks"]))
+    return None
+
+
+def kraken_futures(message: Any, _: str) -> Sample | None:
+    if message.get("feed") == "book_snapshot":
+        return Sample(message["product_id"], sides(message["bids"], message["asks"], "price", "qty"))
+    if message.get("feed") != "book" or "price" not in message:
+        return None
+    own = [message]
+    bids, asks = (own, []) if message["side"] == "buy" else ([], own)
+    return Sample(message["product_id"], sides(bids, asks, "price", "qty"))
+
+
+BIDS_ASKS = (Levels("bids", "bids"), Levels("asks", "asks"))
+OKX_LEVELS = (Levels("data[].asks", "asks", orders=3), Levels("data[].bids", "bids", orders=3))
+DEPTH_UPDATE = replace(VENUES["binance"].messages[0], kind="snapshot", first=None)
+FAMILIES: dict[str, tuple[Venue, Callable[[Any, str], Sample | None]]] = {
+    "binance": (alone("binance", DEPTH_UPDATE), binance),
+    "okx": (
+        alone(
+            "okx",
+            *(
+                Message(
+                    "snapshot",
+                    {"arg.channel": name},
+                    symbol="arg.instId",
+                    time="data[].ts",
+                    levels=OKX_LEVELS,
+                )
+                for name in ("books", "books5", "books-l2-tbt", "bbo-tbt")
+            ),
+        ),
+        okx,
+    ),
+    "bybit": (
+        alone("bybit", *(replace(one, kind="snapshot") for one in VENUES["bybit"].messages[:2])),
+        bybit,
+    ),
+    "coinbase": (
+        alone(
+            "coinbase",
+            Message("snapshot", {"type": "snapshot"}, symbol="product_id", levels=BIDS_ASKS),
+            Message(
+                "snapshot", {"channel": "LEVEL2", "type": "SNAPSHOT"}, symbol="product_id", levels=BIDS_ASKS
+            ),
+            Message(
+                "snapshot",
+                {"type": "l2update"},
+                symbol="product_id",
+                levels=(Levels("changes", 0, 1, 2, bid="buy", ask="sell"),),
+            ),
+        ),
+        coinbase,
+    ),
+    "coinbase-international": (
+        alone(
+            "coinbase",
+            Message(
+                "snapshot", {"channel": "LEVEL2", "type": "SNAPSHOT"}, symbol="product_id", levels=BIDS_ASKS
+            ),
+            Message(
+                "snapshot",
+                {"channel": "LEVEL2", "type": "UPDATE"},
+                symbol="product_id",
+                levels=(Levels("changes", 0, 1, 2, bid="BUY", ask="SELL"),),
+            ),
+        ),
+        coinbase,
+    ),
+    "kraken": (
+        alone(
+            "kraken",
+            Message(
+                "snapshot",
+                {"feed": "book_snapshot"},
+                symbol="product_id",
+                levels=(Levels("bids", "bids", "price", "qty"), Levels("asks", "asks", "price", "qty")),
+            ),
+            Message(
+                "snapshot",
+                {"feed": "book"},
+                symbol="product_id",
+                level=OneLevel("price", "qty", "side", bid="buy", ask="sell"),
+            ),
+        ),
+        kraken_futures,
+    ),
+}
+FILES = {  # file: book messages in it
+    "binance/cryptomsgparser-samples-2021-2022.jsonl": 16,
+    "binance/tardisnode-coinm-samples.jsonl": 3,
+    "binance/tardisnode-spot-samples.jsonl": 6,
+    "binance/tardisnode-usdm-directcontinuation-samples.jsonl": 2,
+    "binance/tardisnode-usdm-samples.jsonl": 2,
+    "bybit/tardisnode-v5-derivatives-samples.jsonl": 5,
+    "bybit/tardisnode-v5-options-samples.jsonl": 3,
+    "bybit/tardisnode-v5-spot-samples.jsonl": 4,
+    "coinbase/tardisnode-exchange-samples.jsonl": 5,
+    "coinbase/tardisnode-international-samples.jsonl": 2,
+    "kraken/tardisnode-futures-v1-samples.jsonl": 3,
+    "okx/cryptomsgparser-samples-2021-2022.jsonl": 17,
+    "okx/okexswaps-v5-books-update-2023.jsonl": 1,
+    "okx/tardisnode-v5-futures-samples.jsonl": 2,
+    "okx/tardisnode-v5-options-samples.jsonl": 1,
+    "okx/tardisnode-v5-spot-samples.jsonl": 2,
+    "okx/tardisnode-v5-swap-samples.jsonl": 3,
+    "okx/tardisnode-v5-usdc-samples.jsonl": 0,
+    "okx/tardisnode-v5-xperp-samples.jsonl": 0,
+}
+
+
+def frames(path: Path) -> Iterator[tuple[int, str]]:
+    """Line number and text; some samples wrap the frame beside its receive time."""
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        text = json.loads(line)["raw"]
+        yield number, text
+
+
+def expected(path: Path) -> dict[int, Sides]:
+    """What the source's own test expects of a line, where that is one book change."""
+    told = path.with_suffix("").with_suffix(".expected.json")
+    if not told.exists():
+        return {}
+    found = {}
+    for row in json.loads(told.read_text(), parse_float=Decimal):
+        books = [one for one in row["normalized"] if one["type"] == "book_change"]
+        if len(books) == 1:
+            found[row["line"]] = sides(books[0]["bids"], books[0]["asks"], "price", "amount")
+    return found
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_each_sample_decodes_to_its_own_levels(file: str, captures: Path) -> None:
+    family = "coinbase-international" if "international" in file else file.split("/")[0]
+    venue, read = FAMILIES[family]
+    parsed = [(number, text, read(json.loads(text, parse_float=Decimal), text))
+              for number, text in frames(captures / file)]  # fmt: skip
+    told = expected(captures / file)
+    samples = [(number, text, one) for number, text, one in parsed if one is not None]
+    assert len(samples) == FILES[file]
+    rows = {one.symbol: Instrument(one.symbol, "A", f"B{at}", 0, 0) for at, (_, _, one) in enumerate(samples)}
+    with Replay(venue, list(rows.values()), levels_max=2048, ring_bytes=1 << 20) as run:
+        for number, text, sample in parsed:
+            if sample is None:
+                run.frame(text.encode())
+                continue
+            if sample.body is not None:
+                run.snapshot(sample.symbol, sample.body.encode())
+            else:
+                run.frame(text.encode())
+            book = run.book(sample.symbol)
+            for side in ("bids", "asks"):
+                stated = sample.levels[side]
+                held = dict(book.decimals("bids" if side == "bids" else "asks"))
+                assert held == {price: amount for price, amount in stated.items() if amount}, (number, side)
+                if number in told and "generated" not in text:
+                    assert stated == told[number][side], (number, side)
+        assert run.segment.stats["decode_failures"] == 0

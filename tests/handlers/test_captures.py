@@ -340,10 +340,9 @@ class Run:
             self.compared += 1
 
     def totals(self) -> tuple[int, int]:
-        copies = [self.replay.book(symbol) for symbol in self.books]
-        return sum(int(copy.header["checksums_ok"]) for copy in copies), sum(
-            int(copy.header["checksums_bad"]) for copy in copies
-        )
+        headers = [self.replay.book(symbol).header for symbol in self.books]
+        good, bad = (sum(int(one[f"checksums_{name}"]) for one in headers) for name in ("ok", "bad"))
+        return good, bad
 
 
 @pytest.fixture(scope="module")

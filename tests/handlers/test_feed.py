@@ -188,9 +188,8 @@ async def test_a_fault_is_noticed_and_repaired(exchange: str, fault: str, world:
     segment = await feed.until_live(3)
     epochs = segment.books["epoch"].copy()
     await feed.until("moving", lambda: updates(segment) > 20)
-    await world.control(
-        exchange, "fault", {"fault": fault, "symbol": segment.symbols[0].canonical, "count": 1}
-    )
+    symbol = segment.symbols[0].canonical
+    await world.control(exchange, "fault", {"fault": fault, "symbol": symbol, "count": 1})
     await feed.until("replaced", lambda: bool((segment.books["epoch"] > epochs).any()), 15.0)
     await feed.until("live again", lambda: set(segment.books["state"]) == {BookState.LIVE}, 15.0)
     await world.equals(exchange, feed, segment)

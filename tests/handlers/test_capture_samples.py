@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 from handlers.capture import Replay
 from handlers.facts import Continuity, Instrument, Levels, Message, OneLevel, Sync, Venue
 from handlers.registry import VENUES
+from handlers.shm import Book
 
 Sides = dict[str, dict[Decimal, Decimal]]
 
@@ -28,7 +29,7 @@ class Sample:
     """A book message as the test reads it."""
 
     symbol: str
-    levels: Sides
+    levels: Sides | None  # None: it holds a number that is none ("0.-10000" has been recorded)
     body: str | None = None  # it is a REST body, not a frame
 
 
@@ -46,14 +47,17 @@ def alone(name: str, *messages: Message) -> Venue:
     )
 
 
-def sides(bids: list[Any], asks: list[Any], price: Any = 0, quantity: Any = 1) -> Sides:
-    return {
-        name: {Decimal(row[price]): Decimal(row[quantity]) for row in rows}
-        for name, rows in (("bids", bids), ("asks", asks))
-    }
+def sides(bids: list[Any], asks: list[Any], price: Any = 0, quantity: Any = 1) -> Sides | None:
+    try:
+        return {
+            name: {Decimal(row[price]): Decimal(row[quantity]) for row in rows}
+            for name, rows in (("bids", bids), ("asks", asks))
+        }
+    except InvalidOperation:
+        return None
 
 
-def changes(rows: list[Any], bid: str) -> Sides:
+def changes(rows: list[Any], bid: str) -> Sides | None:
     return sides([row[1:] for row in rows if row[0] == bid], [row[1:] for row in rows if row[0] != bid])
 
 
@@ -181,13 +185,13 @@ FILES = {  # file: book messages in it
     "binance/tardisnode-coinm-samples.jsonl": 3,
     "binance/tardisnode-spot-samples.jsonl": 6,
     "binance/tardisnode-usdm-directcontinuation-samples.jsonl": 2,
-    "binance/tardisnode-usdm-samples.jsonl": 2,
+    "binance/tardisnode-usdm-samples.jsonl": 3,
     "bybit/tardisnode-v5-derivatives-samples.jsonl": 5,
     "bybit/tardisnode-v5-options-samples.jsonl": 3,
     "bybit/tardisnode-v5-spot-samples.jsonl": 4,
     "coinbase/tardisnode-exchange-samples.jsonl": 5,
     "coinbase/tardisnode-international-samples.jsonl": 2,
-    "kraken/tardisnode-futures-v1-samples.jsonl": 3,
+    "kraken/tardisnode-futures-v1-samples.jsonl": 4,
     "okx/cryptomsgparser-samples-2021-2022.jsonl": 17,
     "okx/okexswaps-v5-books-update-2023.jsonl": 1,
     "okx/tardisnode-v5-futures-samples.jsonl": 2,
@@ -215,7 +219,9 @@ def expected(path: Path) -> dict[int, Sides]:
     for row in json.loads(told.read_text(), parse_float=Decimal):
         books = [one for one in row["normalized"] if one["type"] == "book_change"]
         if len(books) == 1:
-            found[row["line"]] = sides(books[0]["bids"], books[0]["asks"], "price", "amount")
+            stated = sides(books[0]["bids"], books[0]["asks"], "price", "amount")
+            assert stated is not None
+            found[row["line"]] = stated
     return found
 
 
@@ -230,19 +236,22 @@ def test_each_sample_decodes_to_its_own_levels(file: str, captures: Path) -> Non
     assert len(samples) == FILES[file]
     rows = {one.symbol: Instrument(one.symbol, "A", f"B{at}", 0, 0) for at, (_, _, one) in enumerate(samples)}
     with Replay(venue, list(rows.values()), levels_max=2048, ring_bytes=1 << 20) as run:
+        broken = 0
         for number, text, sample in parsed:
-            if sample is None:
+            if sample is None or sample.body is None:
                 run.frame(text.encode())
-                continue
-            if sample.body is not None:
-                run.snapshot(sample.symbol, sample.body.encode())
             else:
-                run.frame(text.encode())
-            book = run.book(sample.symbol)
-            for side in ("bids", "asks"):
-                stated = sample.levels[side]
-                held = dict(book.decimals("bids" if side == "bids" else "asks"))
-                assert held == {price: amount for price, amount in stated.items() if amount}, (number, side)
+                run.snapshot(sample.symbol, sample.body.encode())
+            if sample is not None and sample.levels is None:
+                broken += 1
+            elif sample is not None and sample.levels is not None:
+                check(run.book(sample.symbol), sample.levels)
                 if number in told and "generated" not in text:
-                    assert stated == told[number][side], (number, side)
-        assert run.segment.stats["decode_failures"] == 0
+                    assert sample.levels == told[number], number
+        assert run.segment.stats["decode_failures"] == broken
+
+
+def check(book: Book, stated: Sides) -> None:
+    for side, levels in stated.items():
+        held = dict(book.decimals("bids" if side == "bids" else "asks"))
+        assert held == {price: amount for price, amount in levels.items() if amount}

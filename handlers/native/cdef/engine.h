@@ -1,3 +1,4 @@
+#define BW_ENGINE_PADDING ...
 typedef struct bw_shm_writer bw_shm_writer;
 typedef struct bw_event_ring bw_event_ring;
 typedef struct bw_engine bw_engine;

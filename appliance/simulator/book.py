@@ -66,6 +66,15 @@ class TrueBook:
         self.asks = Side(-1)
         self.sides = (self.bids, self.asks)
 
+    def at_top(self, changes: list[Change], depth: int = 10) -> bool:
+        """Did the changes, already made, touch the best `depth` levels?"""
+        edges = [side.edge(depth) for side in self.sides]
+        for change in changes:
+            edge = edges[change.side]
+            if edge is None or self.sides[change.side].sign * change.price >= edge:
+                return True
+        return False
+
 
 class Window:
     """The best `depth` levels of each side, as exchanges with a fixed depth show them.

@@ -52,7 +52,7 @@ class Connection:
         self.number = number
         self.opened = opened
         self.path = path
-        self.topics: set[Topic] = set()
+        self.topics: dict[Topic, None] = {}  # in order of subscription
         self.waiting: set[Topic] = set()
         self.state: dict[str, Any] = {}
         self.received_at: list[float] = []

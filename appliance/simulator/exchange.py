@@ -178,7 +178,7 @@ class Exchange(ABC):
     def subscribe(self, connection: Connection, topic: Topic, *, snapshot: bool = True) -> None:
         """Add a topic and send its snapshot (later, when the symbol is silent)."""
         self.topics.setdefault(topic, {})[connection.number] = connection
-        connection.topics.add(topic)
+        connection.topics[topic] = None
         self.muted.discard((connection.number, topic))
         if not snapshot:
             return
@@ -191,7 +191,7 @@ class Exchange(ABC):
         """Remove a topic; False when it was not there."""
         if topic not in connection.topics:
             return False
-        connection.topics.discard(topic)
+        del connection.topics[topic]
         connection.waiting.discard(topic)
         self.muted.discard((connection.number, topic))
         self.topics[topic].pop(connection.number, None)

@@ -18,15 +18,17 @@ from typing import Any
 
 UPDATE, CONNECTION, STATE, ACTION = "update", "connection", "state", "action"
 
+_UPDATE_OPTIONS = frozenset({"top"})
+
 # name: (kind, options it understands besides symbol, count, seconds)
 FAULTS: dict[str, tuple[str, frozenset[str]]] = {
-    "drop": (UPDATE, frozenset()),
-    "duplicate": (UPDATE, frozenset()),
-    "reorder": (UPDATE, frozenset()),
-    "wrong_checksum": (UPDATE, frozenset()),
-    "zero_checksum": (UPDATE, frozenset()),
-    "malformed": (UPDATE, frozenset()),
-    "crossed": (UPDATE, frozenset()),
+    "drop": (UPDATE, _UPDATE_OPTIONS),
+    "duplicate": (UPDATE, _UPDATE_OPTIONS),
+    "reorder": (UPDATE, _UPDATE_OPTIONS),
+    "wrong_checksum": (UPDATE, _UPDATE_OPTIONS),
+    "zero_checksum": (UPDATE, _UPDATE_OPTIONS),
+    "malformed": (UPDATE, _UPDATE_OPTIONS),
+    "crossed": (UPDATE, _UPDATE_OPTIONS),
     "garbage": (CONNECTION, frozenset({"connection", "kind"})),
     "oversized": (CONNECTION, frozenset({"connection", "bytes"})),
     "half_open": (CONNECTION, frozenset({"connection"})),
@@ -142,15 +144,16 @@ class FaultBoard:
                 self.armed.remove(fault)
         return fault
 
-    def marks(self, symbol: str, now: float) -> Marks | None:
-        """The update faults that take this update; None (the usual case) when there are none."""
-        if not self.armed:
-            return None
-        taken = {
-            fault.name
-            for fault in self.armed
-            if fault.kind == UPDATE and self.find(fault.name, symbol, now) is not None
-        }
+    def marks(self, symbol: str, now: float, *, at_top: bool) -> Marks | None:
+        """The update faults that take this update; None (the usual case) when there are none.
+
+        `at_top`: the update changes one of the best ten levels; faults with the option `top` wait for that.
+        """
+        taken = set()
+        for fault in self.armed:
+            waits = bool(fault.options.get("top")) and not at_top
+            if fault.kind == UPDATE and not waits and self.find(fault.name, symbol, now) is fault:
+                taken.add(fault.name)
         for name in taken:
             self.take(name, symbol, now)
         return Marks(**dict.fromkeys(taken, True)) if taken else None

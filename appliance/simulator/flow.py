@@ -8,6 +8,7 @@ The same seed and the same number of steps give the same book.
 from __future__ import annotations
 
 import random
+from math import log
 
 from .book import ASK, BID, Change, Side, TrueBook
 from .instruments import Instrument
@@ -33,14 +34,18 @@ class Flow:
         for side, best in ((self.book.bids, middle), (self.book.asks, middle + instrument.tick)):
             self._fill(side, best)
 
+    def _tail(self) -> float:
+        """Exponentially distributed, mean 1."""
+        return -log(1.0 - self._random.random())
+
     def _fill(self, side: Side, best: int) -> None:
-        tick, rng, price, prices = self.instrument.tick, self._random, best, []
+        tick, price, prices = self.instrument.tick, best, []
         for index in range(self._levels):
             if price < tick:
                 break
             prices.append(price)
             # dense at the top, thinner further out
-            gap = 1 if index < 5 else 1 + int(rng.expovariate(1.0) * min(3.0, index / 200))
+            gap = 1 if index < 5 else 1 + int(self._tail() * min(3.0, index / 200))
             price -= side.sign * tick * gap
         for price in prices:
             side.levels[price] = self._level(price)
@@ -49,7 +54,7 @@ class Flow:
     def _level(self, price: int, avoid: int = 0) -> tuple[int, int]:
         """A quantity (never `avoid`, never 0) and its order count."""
         rng = self._random
-        quantity = 1 + int(rng.expovariate(1.0) ** 2 * self._quantity_mean)
+        quantity = 1 + int(self._tail() ** 2 * self._quantity_mean)
         if rng.random() < 0.2:
             # people like round sizes
             scale = 10 ** max(0, len(str(quantity)) - 1)
@@ -62,7 +67,7 @@ class Flow:
         """Make one update (1 to 40 changed levels, each price at most once) and return it."""
         rng, touched = self._random, self._touched
         touched.clear()
-        count = min(CHANGES_MAX, 1 + int(rng.expovariate(1 / 6.0)))
+        count = min(CHANGES_MAX, 1 + int(self._tail() * 6.0))
         if rng.random() < _WALK_CHANCE:
             self._walk()
         tries = 0
@@ -100,7 +105,7 @@ class Flow:
         up_chance = 0.5 + 0.4 * (1 - middle / start)  # pulled back towards the start over hours
         taken = ASK if rng.random() < up_chance else BID
         side, other = self.book.sides[taken], self.book.sides[1 - taken]
-        for _ in range(1 + int(rng.expovariate(1.0))):
+        for _ in range(1 + int(self._tail())):
             if len(side.keys) > max(1, self._levels // 2) and len(self._touched) < CHANGES_MAX - 2:
                 self._put(taken, side.best(), 0, 0)
         room = abs(side.best() - other.best()) // tick - 1
@@ -113,9 +118,9 @@ class Flow:
         rng, side, tick = self._random, self.book.sides[number], self.instrument.tick
         where, held = rng.random(), len(side.keys)
         if where < 0.7:
-            index = int(rng.expovariate(1 / 5.0))
+            index = int(self._tail() * 5.0)
         elif where < 0.95:
-            index = int(rng.expovariate(1 / 60.0))
+            index = int(self._tail() * 60.0)
         else:
             index = int(rng.random() * held)
         price = side.sign * side.keys[max(0, held - 1 - index)]

@@ -80,10 +80,12 @@ class Host:
             with suppress(OSError):
                 await web.TCPSite(self._runner, "::1", self.port, ssl_context=context).start()
         self._started = time.monotonic()
-        self._tasks = [asyncio.create_task(self.pump.run()), asyncio.create_task(self._seconds())]
+        self.pump.start()
+        self._tasks = [asyncio.create_task(self._seconds())]
 
     async def stop(self) -> None:
         """Stop the flow and drop every connection."""
+        self.pump.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -106,7 +108,8 @@ class Host:
             self._run_script(book)
         marks = None
         if exchange.faults.armed and exchange.has_readers(book.symbol):
-            marks = exchange.faults.marks(book.symbol, time.monotonic())
+            at_top = book.flow.book.at_top(changes)
+            marks = exchange.faults.marks(book.symbol, time.monotonic(), at_top=at_top)
         batch = exchange.encode(book, changes, marks or _NO_MARKS)
         if not batch and book.symbol not in self._held:
             return

@@ -34,7 +34,8 @@ class Pump:
         self._advance = advance
         self._burst = max(1, burst)
         self._random = random.Random(seed)
-        self._wake = asyncio.Event()
+        self._due: list[tuple[float, int]] = []
+        self._timer: asyncio.Handle | None = None
 
     def _decision(self) -> tuple[int, float]:
         """How many updates now, and how long until the next decision, so that the mean rate is kept."""
@@ -46,12 +47,12 @@ class Pump:
     def set_rate(self, rate: float) -> None:
         """Change the mean rate (0 stops the flow) from now on."""
         self.rate = rate
-        self._wake.set()
+        self.start()
 
     def set_paused(self, paused: bool) -> None:
         """Freeze or release the flow."""
         self.paused = paused
-        self._wake.set()
+        self.start()
 
     async def step(self, count: int, books: list[SimulatedBook]) -> None:
         """Make exactly `count` updates of each of the books, at once."""
@@ -61,23 +62,32 @@ class Pump:
             if number % 50 == 49:
                 await asyncio.sleep(0)
 
-    async def run(self) -> None:
-        """Drive the books until cancelled."""
-        while True:
-            self._wake.clear()
-            if self.paused or self.rate <= 0 or not self._books:
-                await self._wake.wait()
-                continue
-            now = time.monotonic()
-            due = [(now + self._random.random() / self.rate, number) for number in range(len(self._books))]
-            heapq.heapify(due)
-            while not self._wake.is_set():
-                await self._turn(due)
+    def start(self) -> None:
+        """Begin (again) to drive the books, unless paused. Needs a running loop."""
+        self.stop()
+        if self.paused or self.rate <= 0 or not self._books:
+            return
+        now = time.monotonic()
+        self._due = [(now + self._random.random() / self.rate, number) for number in range(len(self._books))]
+        heapq.heapify(self._due)
+        self._plan()
 
-    async def _turn(self, due: list[tuple[float, int]]) -> None:
+    def stop(self) -> None:
+        """Drive them no longer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _plan(self) -> None:
+        loop, when = asyncio.get_running_loop(), self._due[0][0]
+        overdue = when <= time.monotonic()
+        self._timer = loop.call_soon(self._turn) if overdue else loop.call_at(when, self._turn)
+
+    def _turn(self) -> None:
+        """Make the updates that are due, then let others have their turn."""
         now, made = time.monotonic(), 0
-        while due[0][0] <= now and made < _UPDATES_PER_TURN_MAX:
-            when, number = due[0]
+        while self._due[0][0] <= now and made < _UPDATES_PER_TURN_MAX:
+            when, number = self._due[0]
             if now - when > _BACKLOG_SECONDS_MAX:
                 self.late += int((now - when) * self.rate)
                 when = now
@@ -85,12 +95,5 @@ class Pump:
             for _ in range(count):
                 self._advance(self._books[number])
             made += count
-            heapq.heapreplace(due, (when + wait, number))
-        delay = due[0][0] - time.monotonic()
-        if delay <= 0:
-            await asyncio.sleep(0)
-            return
-        try:
-            await asyncio.wait_for(self._wake.wait(), delay)
-        except TimeoutError:
-            return
+            heapq.heapreplace(self._due, (when + wait, number))
+        self._plan()

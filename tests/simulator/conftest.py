@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -28,7 +29,7 @@ def loads(text: str | bytes) -> Any:
 # a question the exchange always answers, and how to know the answer: everything sent before it is in
 QUESTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "binance": ('{"method":"LIST_SUBSCRIPTIONS","id":987654}', lambda m: m.get("id") == 987654),
-    "coinbase": ('{"type":"nonsense"}', lambda m: m.get("type") == "error"),
+    "coinbase": ('{"type":"nonsense"}', lambda m: m.get("message") == "Unknown message type"),
     "okx": ("ping", lambda m: m == "pong"),
     "bybit": ('{"op":"ping","req_id":"mark"}', lambda m: m.get("ret_msg") == "pong"),
     "kraken": ('{"method":"ping","req_id":987654}', lambda m: m.get("method") == "pong"),
@@ -87,7 +88,7 @@ class Played:
         url = self.where["websocket_url"]
         if path is not None:
             url = "/".join(url.split("/")[:3]) + path
-        opened = websockets.connect(url, ssl=self.context, max_size=128 << 20, open_timeout=10)
+        opened = websockets.connect(url, ssl=self.context, max_size=128 << 20, max_queue=None)
         return Client(self.exchange, await self.stack.enter_async_context(opened))
 
     async def get(self, path: str, **query: str) -> Any:
@@ -145,9 +146,9 @@ class Rebuilt:
     def put(self, side: dict[str, str], price: str, quantity: str) -> None:
         """One level."""
         if Decimal(quantity) == 0:
-            side.pop(plain(price), None)
+            side.pop(price, None)
         else:
-            side[plain(price)] = plain(quantity)
+            side[price] = quantity
 
     def put_all(self, bids: list[list[str]], asks: list[list[str]]) -> None:
         """Several levels, then cut to the depth."""
@@ -194,7 +195,9 @@ class Rebuilt:
             self.applied += 1
 
     def _okx(self, message: Json) -> None:
-        for data in message.get("data", ()) if message["arg"]["instId"] == self.name else ():
+        if "data" not in message or message["arg"]["instId"] != self.name:
+            return
+        for data in message["data"]:
             if message["action"] == "snapshot":
                 self.clear()
             else:
@@ -225,6 +228,9 @@ class Rebuilt:
             rows = [[[each["price"], each["qty"]] for each in data[side]] for side in ("bids", "asks")]
             self.put_all(*rows)
             self.applied += 1
+            best = [*self.asks.items()][:10] + [*self.bids.items()][:10]
+            digits = "".join(number.replace(".", "").lstrip("0") for level in best for number in level)
+            assert zlib.crc32(digits.encode()) == data["checksum"], "gap: checksum"
 
 
 def native(exchange: str, symbol: str) -> str:
@@ -299,7 +305,11 @@ class Follower:
     async def is_right(self) -> bool:
         """Is the rebuilt book the true one, to the depth the exchange shows?"""
         bids, asks = await self.played.true_book(self.symbol, DEPTH[self.played.exchange])
-        return (self.book.bids, self.book.asks) == (bids, asks)
+        mine = [
+            {plain(key): plain(value) for key, value in each.items()}
+            for each in (self.book.bids, self.book.asks)
+        ]
+        return mine == [bids, asks]
 
 
 Play = Callable[..., Awaitable[Played]]

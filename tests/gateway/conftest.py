@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -127,5 +127,5 @@ async def gateway(make_gateway: Callable[..., Any]) -> Gateway:
 
 
 @pytest.fixture
-def order() -> Iterator[list[str]]:
-    yield ORDER
+def order() -> list[str]:
+    return ORDER

@@ -41,6 +41,7 @@ static bool poll_rings(bw_gateway *gateway) {
 
 static void tick(bw_gateway *gateway) {
     gateway->next_tick_ns = gateway->now_ns + BW_TICK_NS;
+    BW_GAUGE(gateway->stats, beat_ns, (uint64_t)gateway->wall_ns);
     for (uint32_t i = 0; i < gateway->source_count; i++) bw_source_check(gateway, &gateway->source[i]);
     bw_clients_tick(gateway);
     if (gateway->client_paused) {

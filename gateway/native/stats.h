@@ -19,7 +19,7 @@
     X(conflations) X(slow_conflate) X(slow_resnapshot) X(slow_disconnect)                              \
     X(refused_clients) X(refused_address) X(refused_handshake) X(refused_token)                        \
     X(refused_requests) X(refused_message_bytes) X(refused_protocol) X(timeouts) X(pings_sent)         \
-    X(segments_open) X(segments_lost) X(loop_turns) X(started_ns)
+    X(segments_open) X(segments_lost) X(loop_turns) X(started_ns) X(beat_ns)
 
 enum bw_gateway_latency {
     BW_LATENCY_PUBLISHED_TO_SEEN,       /* ring visible -> read by the gateway */

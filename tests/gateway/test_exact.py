@@ -50,7 +50,9 @@ def three_exchanges(gateway, flow_seed: int = 1):
         scale = 10 ** (price_exponent - 1)
         flow = RandomFlow(flow_seed + price_exponent, 450000, 40)
         original = flow.side_rows
-        flow.side_rows = lambda side, count, f=original, s=scale: [(p * s, q, n) for p, q, n in f(side, count)]
+        flow.side_rows = lambda side, count, f=original, s=scale: [
+            (p * s, q, n) for p, q, n in f(side, count)
+        ]
         flows[name] = flow
         flow.fill(writer, books[name])
     return books, flows
@@ -94,7 +96,9 @@ async def test_with_interval_0_every_record_is_a_message_of_its_own(gateway, ord
         for at in range(200):
             price = 4499990 + at % 7
             writer.change(book, bids=[(price, at + 1, 1)])
-            expected[book.sequence] = [expected_side("binance:BTC-USDT", {"binance": book}, s, 20, order) for s in (0, 1)]
+            expected[book.sequence] = [
+                expected_side("binance:BTC-USDT", {"binance": book}, s, 20, order) for s in (0, 1)
+            ]
             await asyncio.sleep(0)
         while follower.book.sequence < book.sequence:
             follower.book.apply(await client.next())

@@ -1,0 +1,135 @@
+"""The description of the HTTP interface, served at /openapi.json and held to the routes by test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.metrics import product_version
+
+_LEVEL = {
+    "type": "array",
+    "description": "[price, quantity, orders], fullbook adds the exchange id",
+    "items": {"type": ["number", "string"]},
+    "minItems": 3,
+    "maxItems": 4,
+}
+
+SCHEMAS: dict[str, Any] = {
+    "Problem": {
+        "type": "object",
+        "description": "RFC 9457",
+        "required": ["type", "title", "status"],
+        "properties": {
+            "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
+            "detail": {"type": "string"}, "code": {"type": "integer"},
+        },
+    },
+    "Snapshot": {
+        "type": "object",
+        "required": ["type", "channel", "data"],
+        "properties": {
+            "type": {"const": "snapshot"},
+            "channel": {"type": "string"},
+            "data": {
+                "type": "object",
+                "required": ["bids", "asks", "ts"],
+                "properties": {
+                    "bids": {"type": "array", "items": _LEVEL},
+                    "asks": {"type": "array", "items": _LEVEL},
+                    "ts": {"type": "integer", "description": "ms since the epoch"},
+                },
+            },
+        },
+    },
+    "Exchange": {
+        "type": "object",
+        "required": ["id", "name", "quote", "symbols", "status", "depth"],
+        "properties": {
+            "id": {"type": "string"}, "name": {"type": "string"}, "quote": {"type": "string"},
+            "symbols": {"type": "integer"}, "status": {"enum": ["live", "down"]},
+            "depth": {"type": "integer"},
+        },
+    },
+    "Symbol": {
+        "type": "object",
+        "required": ["symbol", "exchanges"],
+        "properties": {
+            "symbol": {"type": "string"}, "exchanges": {"type": "array", "items": {"type": "string"}},
+        },
+    },
+}  # fmt: skip
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _answers(
+    description: str, schema: Any = None, media: str = "application/json", *problems: int
+) -> dict[str, Any]:
+    content: dict[str, Any] = {media: {"schema": schema} if schema else {}}
+    answers: dict[str, Any] = {"200": {"description": description, "content": content}}
+    for status in problems:
+        answers[str(status)] = {
+            "description": "problem",
+            "content": {"application/problem+json": {"schema": _ref("Problem")}},
+        }
+    return answers
+
+
+def _query(name: str, schema: Any, text: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "required": False, "schema": schema, "description": text}
+
+
+def _get(summary: str, answers: dict[str, Any], parameters: list[Any] | None = None) -> dict[str, Any]:
+    operation: dict[str, Any] = {"summary": summary, "responses": answers}
+    if parameters:
+        operation["parameters"] = parameters
+    return {"get": operation}
+
+
+def _rows(name: str) -> dict[str, Any]:
+    return {"type": "object", "properties": {"data": {"type": "array", "items": _ref(name)}}}
+
+
+def document(depth_default: int, depth_max: int) -> dict[str, Any]:
+    """The OpenAPI 3.1 document."""
+    verbose = [_query("verbose", {"type": "string"}, "one line a check")]
+    channel = {
+        "name": "channel", "in": "path", "required": True, "schema": {"type": "string"},
+        "description": "as in the stream: top:, consbook:, fullbook: or an exchange id, then the symbol",
+    }  # fmt: skip
+    depth = _query(
+        "depth",
+        {"type": "integer", "minimum": 1, "maximum": depth_max, "default": depth_default},
+        "levels a side",
+    )
+    text = "text/plain"
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Bookwire", "version": product_version(), "license": {"name": "Apache-2.0"}},
+        "components": {"schemas": SCHEMAS},
+        "paths": {
+            "/livez": _get("The process runs.", _answers("alive", None, text)),
+            "/readyz": _get("Enough books are live.", _answers("ready", None, text, 503), verbose),
+            "/health": _get("The box does its job.", _answers("healthy", None, text, 503), verbose),
+            "/metrics": _get("Prometheus text.", _answers("metrics", None, text)),
+            "/version": _get("Version of the product.", _answers("version")),
+            "/v1/exchanges": _get("The 21 exchanges.", _answers("exchanges", _rows("Exchange"))),
+            "/v1/symbols": _get(
+                "Spot symbols and who carries them.",
+                _answers("symbols", _rows("Symbol"), "application/json", 404),
+                [_query("quote", {"type": "string"}, "only this quote asset"),
+                 _query("exchange", {"type": "string"}, "only this exchange")],
+            ),
+            "/v1/book/{channel}": _get(
+                "The snapshot a subscriber would get now.",
+                _answers("snapshot", _ref("Snapshot"), "application/json", 400, 404),
+                [channel, depth,
+                 _query("numbers", {"enum": ["number", "string"]}, "string: exact decimal strings"),
+                 _query("stamps", {"type": "boolean"}, "adds seq, exch_ts, recv_ns, pub_ns")],
+            ),
+            "/openapi.json": _get("This document.", _answers("document")),
+            "/": _get("What is here, with a live book.", _answers("page", None, "text/html")),
+        },
+    }  # fmt: skip

@@ -1,0 +1,227 @@
+"""The HTTP process: health, metrics, directory and one-off snapshots. It reads shared memory only.
+
+Errors are RFC 9457 problem documents; their ``code`` is that of the stream's error of the same name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from gateway._ffi import ffi, lib
+from gateway.channels import Channel, Options, View, parse_channel, parse_depth
+from gateway.directory import SegmentDirectory
+from gateway.errors import Refusal, RequestError
+from gateway.health import Check, book_checks, gateway_check
+from gateway.metrics import exposition, product_version
+from gateway.native_loop import subscription_of
+from gateway.openapi import document
+from gateway.server import listen
+from gateway.settings import HttpSettings, SettingsError
+from handlers.errors import SetupError
+from handlers.logs import Log
+from handlers.registry import EXCHANGES
+
+NOT_FOUND = {Refusal.UNKNOWN_CHANNEL, Refusal.UNKNOWN_EXCHANGE, Refusal.UNKNOWN_SYMBOL}
+LEVEL_BYTES_MAX = 160
+
+Ready = Callable[[str, int], None]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One encoded snapshot; ``live`` of ``known`` books are in it."""
+
+    body: bytes
+    live: int
+    known: int
+
+
+def snapshot(
+    settings: HttpSettings, directory: SegmentDirectory, channel: Channel, options: Options
+) -> Snapshot:
+    """Copies, merges and encodes a channel as it is now. Raises MemoryError when there is no room."""
+    rows = [row for row in EXCHANGES if channel.view is not View.SINGLE or row.id == channel.exchange]
+    texts = [ffi.new("char[]", str(directory.path(row.id)).encode()) for row in rows]
+    exchanges = ffi.new("bw_gateway_exchange[]", [(row.number, row.id.encode()) for row in rows])
+    room = 4096 + 2 * options.depth * LEVEL_BYTES_MAX
+    out = ffi.new("uint8_t[]", room)
+    live, known = ffi.new("uint32_t *"), ffi.new("uint32_t *")
+    size = lib.bw_snapshot_of(
+        subscription_of(0, channel, options), ffi.new("char *[]", texts), exchanges, len(rows),
+        settings.writer_patience_ms, out, room, live, known,
+    )  # fmt: skip
+    if size < 0:
+        raise MemoryError(f"no room for a snapshot of {channel.name} at depth {options.depth}")
+    return Snapshot(bytes(ffi.buffer(out, size)), live[0], known[0])
+
+
+def problem(status: int, title: str, detail: str, code: int | None = None) -> web.Response:
+    """An RFC 9457 problem document."""
+    body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    if code is not None:
+        body["code"] = code
+    return web.Response(status=status, body=orjson.dumps(body), content_type="application/problem+json")
+
+
+def _json(value: Any) -> web.Response:
+    return web.Response(body=orjson.dumps(value), content_type="application/json")
+
+
+class Routes:
+    """The handlers; one directory for all, on the event loop's thread."""
+
+    def __init__(self, settings: HttpSettings) -> None:
+        self._settings = settings
+        self.directory = SegmentDirectory(settings.shm_dir, settings.writer_patience_ms)
+        self._page = (
+            files("gateway")
+            .joinpath("page.html")
+            .read_text()
+            .replace("{{PORT}}", str(settings.websocket_port))
+        )
+
+    def table(self) -> list[web.RouteDef]:
+        return [
+            web.get("/", self.page),
+            web.get("/livez", self.livez),
+            web.get("/readyz", self.readyz),
+            web.get("/health", self.health),
+            web.get("/metrics", self.metrics),
+            web.get("/version", self.version),
+            web.get("/v1/exchanges", self.exchanges),
+            web.get("/v1/symbols", self.symbols),
+            web.get("/v1/book/{channel:.+}", self.book),
+            web.get("/openapi.json", self.openapi),
+        ]
+
+    async def page(self, request: web.Request) -> web.Response:
+        return web.Response(text=self._page, content_type="text/html")
+
+    async def livez(self, request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def readyz(self, request: web.Request) -> web.Response:
+        return self._checked(request, book_checks(self._settings, self.directory))
+
+    async def health(self, request: web.Request) -> web.Response:
+        checks = book_checks(self._settings, self.directory)
+        return self._checked(request, [*checks, gateway_check(self._settings)])
+
+    @staticmethod
+    def _checked(request: web.Request, checks: list[Check]) -> web.Response:
+        bad = [check for check in checks if not check.good]
+        if "verbose" in request.query:
+            lines = "\n".join([*(check.line() for check in checks), ""])
+            return web.Response(status=503 if bad else 200, text=lines)
+        if bad:
+            return problem(503, "not ready", "; ".join(f"{check.name}: {check.detail}" for check in bad))
+        return web.Response(text="ok\n")
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        text = exposition(self._settings, self.directory)
+        return web.Response(
+            body=text.encode(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        )
+
+    async def version(self, request: web.Request) -> web.Response:
+        return _json({"version": product_version()})
+
+    async def exchanges(self, request: web.Request) -> web.Response:
+        return _json({"data": self.directory.exchanges(self._settings.depth_max)})
+
+    async def symbols(self, request: web.Request) -> web.Response:
+        exchange = request.query.get("exchange")
+        if exchange is not None:
+            exchange = exchange.strip().lower()
+            if self.directory.exchange_number(exchange) is None:
+                raise RequestError(Refusal.UNKNOWN_EXCHANGE)
+        return _json({"data": self.directory.symbols(request.query.get("quote"), exchange)})
+
+    async def book(self, request: web.Request) -> web.Response:
+        channel = parse_channel(request.match_info["channel"], self.directory)
+        if channel.view is View.STATUS:
+            raise RequestError(Refusal.UNKNOWN_CHANNEL, channel.name)
+        text = request.query.get("depth", str(self._settings.depth_default))
+        asked = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+        depth = parse_depth(asked, channel, self._settings.depth_max)
+        options = Options(
+            depth, False, 0, strings=request.query.get("numbers") == "string",
+            stamps=request.query.get("stamps") == "true",
+        )  # fmt: skip
+        made = await asyncio.to_thread(snapshot, self._settings, self.directory, channel, options)
+        headers = {"X-Books-Live": str(made.live), "X-Books-Known": str(made.known)}
+        return web.Response(body=made.body, content_type="application/json", headers=headers)
+
+    async def openapi(self, request: web.Request) -> web.Response:
+        return _json(document(self._settings.depth_default, self._settings.depth_max))
+
+
+@web.middleware
+async def problems(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Turns what handlers raise into problem documents."""
+    try:
+        return await handler(request)
+    except RequestError as error:
+        status = 404 if error.refusal in NOT_FOUND else 400
+        return problem(status, error.refusal.text, error.channel or request.path, error.refusal.code)
+    except web.HTTPException as error:
+        return problem(error.status, error.reason, f"{request.method} {request.path}")
+    except MemoryError as error:
+        return problem(503, "no room", str(error))
+
+
+def application(settings: HttpSettings) -> web.Application:
+    """The aiohttp application, for ``run`` and for tests."""
+    app = web.Application(middlewares=[problems])
+    routes = Routes(settings)
+    app.add_routes(routes.table())
+
+    async def close(_: web.Application) -> None:
+        routes.directory.close()
+
+    app.on_cleanup.append(close)
+    return app
+
+
+async def _serve(settings: HttpSettings, log: Log, ready: Ready | None) -> None:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    runner = web.AppRunner(application(settings), access_log=None, handle_signals=False)
+    await runner.setup()
+    with closing(listen(settings.host, settings.port)) as listener:
+        await web.SockSite(runner, listener, shutdown_timeout=1.0).start()
+        port = listener.getsockname()[1]
+        log("listening", host=settings.host, port=port)
+        if ready:
+            ready(settings.host, port)
+        await stopped.wait()
+        await runner.cleanup()
+    log("stopped")
+
+
+def run(settings: HttpSettings, ready: Ready | None = None) -> int:
+    """Serves until SIGTERM or SIGINT; returns the exit code. ``ready`` is told host and port."""
+    log = Log("http")
+    try:
+        settings.check()
+        asyncio.run(_serve(settings, log, ready))
+    except SettingsError as error:
+        log("cannot_start", why=error)
+        return SetupError.exit_code
+    except SetupError as error:
+        log("cannot_start", why=error)
+        return error.exit_code
+    return 0

@@ -1,26 +1,12 @@
-/* Levels in, out and changed: the inner half of the hot path. See book.h for the rules.
- *
- * What is common stays in bw_book_set(): one search, one move of what lies towards the best end.
- * What is rare (a chunk splits, empties or merges, the book or the pool is full) is out of line.
+/* The book but for its hot function, which is in book_set.c: locks, tops, chunks that split, empty and
+ * merge, full books and pools, many levels at once. See book.h for the rules.
  */
-#include "book_search.h"
+#include "book_parts.h"
 
-#include <string.h>
-
-#define BW_MERGE_BELOW 16u /* a chunk that shrinks to this looks for a neighbour ... */
-#define BW_MERGED_MAX 40u  /* ... with which it makes at most this, far from the next split */
+#define BW_MERGED_MAX 40u /* two chunks merge up to this, far from the next split */
 #define BW_SPLIT_TOP 48u   /* the best chunk splits high: short moves where most changes are */
 
 #define BW_RARE __attribute__((noinline, cold))
-#define BW_LIKELY(x) __builtin_expect(!!(x), 1)
-
-BW_INLINE bw_directory_entry *directory_of(const bw_book_store *store, const bw_side *side) {
-    return (bw_directory_entry *)(void *)(store->base + side->directory_offset);
-}
-
-BW_INLINE int64_t key_of(uint32_t side, int64_t price) {
-    return side ? (int64_t)(0 - (uint64_t)price) : price;
-}
 
 void bw_book_begin(bw_book *book) {
     uint64_t version = atomic_load_explicit(&book->version, memory_order_relaxed);
@@ -44,12 +30,12 @@ void bw_book_end(bw_book_store *store, bw_book *book) {
 uint32_t bw_book_copy(const bw_book_store *store, const bw_book *book, uint32_t side_index, uint32_t depth,
                       bw_level *out) {
     const bw_side *side = &book->side[side_index];
-    const bw_directory_entry *entry = directory_of(store, side);
+    const bw_directory_entry *entry = bw_directory_of(store, side);
     uint32_t copied = 0;
     for (uint32_t i = side->directory_count; i-- && copied < depth;) {
         const bw_chunk *chunk = &store->chunk[entry[i].chunk];
         for (uint32_t at = entry[i].count; at-- && copied < depth; copied++)
-            out[copied] = (bw_level){.price = key_of(side_index, chunk->key[at]),
+            out[copied] = (bw_level){.price = bw_key_of(side_index, chunk->key[at]),
                                      .quantity = chunk->quantity[at], .orders = chunk->orders[at]};
     }
     return copied;
@@ -63,8 +49,9 @@ static void free_chunk(bw_book_store *store, uint32_t index) {
 
 /* Puts an empty chunk into the directory at `at`; the caller knows that there is one and room. */
 static bw_chunk *open_entry(bw_book_store *store, bw_side *side, uint32_t at) {
-    bw_directory_entry *entry = directory_of(store, side);
+    bw_directory_entry *entry = bw_directory_of(store, side);
     memmove(entry + at + 1, entry + at, (side->directory_count - at) * sizeof *entry);
+    entry[side->directory_count + 1].low_key = BW_KEY_NONE;
     if (side->directory_count++ == 0) store->reserved_chunks--;
     entry[at].chunk = store->free_chunk[--store->free_count];
     entry[at].count = 0;
@@ -74,11 +61,12 @@ static bw_chunk *open_entry(bw_book_store *store, bw_side *side, uint32_t at) {
 }
 
 static void close_entry(bw_book_store *store, bw_side *side, uint32_t at) {
-    bw_directory_entry *entry = directory_of(store, side);
+    bw_directory_entry *entry = bw_directory_of(store, side);
     free_chunk(store, entry[at].chunk);
     side->directory_count--;
     if (side->directory_count == 0) store->reserved_chunks++;
     memmove(entry + at, entry + at + 1, (side->directory_count - at) * sizeof *entry);
+    entry[side->directory_count].low_key = BW_KEY_NONE;
 }
 
 /* Moves `count` levels from one chunk's place to the end of another's levels. */
@@ -90,7 +78,7 @@ static void move_levels(bw_chunk *to, uint32_t to_at, bw_chunk *from, uint32_t f
 }
 
 static void merge_up(bw_book_store *store, bw_side *side, uint32_t at) {
-    bw_directory_entry *entry = directory_of(store, side);
+    bw_directory_entry *entry = bw_directory_of(store, side);
     move_levels(&store->chunk[entry[at].chunk], entry[at].count, &store->chunk[entry[at + 1].chunk], 0,
                 entry[at + 1].count);
     entry[at].count += entry[at + 1].count;
@@ -99,14 +87,14 @@ static void merge_up(bw_book_store *store, bw_side *side, uint32_t at) {
 
 /* Merges wherever two neighbours fit one chunk: no two do afterwards. */
 static void compact(bw_book_store *store, bw_side *side) {
-    const bw_directory_entry *entry = directory_of(store, side);
+    const bw_directory_entry *entry = bw_directory_of(store, side);
     for (uint32_t at = 0; at + 1 < side->directory_count;)
         if (entry[at].count + entry[at + 1].count <= BW_CHUNK_LEVELS) merge_up(store, side, at);
         else at++;
 }
 
-BW_RARE static void shrink(bw_book_store *store, bw_side *side, uint32_t at) {
-    const bw_directory_entry *entry = directory_of(store, side);
+BW_RARE void bw_side_shrink(bw_book_store *store, bw_side *side, uint32_t at) {
+    const bw_directory_entry *entry = bw_directory_of(store, side);
     uint32_t count = entry[at].count;
     if (count == 0) close_entry(store, side, at);
     else if (at && entry[at - 1].count + count <= BW_MERGED_MAX) merge_up(store, side, at - 1);
@@ -116,39 +104,12 @@ BW_RARE static void shrink(bw_book_store *store, bw_side *side, uint32_t at) {
 
 /* -- one level --------------------------------------------------------------------------------- */
 
-BW_INLINE void move_fields(bw_book_store *store, bw_chunk *chunk, uint32_t to, uint32_t from, uint32_t count) {
-    memmove(chunk->key + to, chunk->key + from, count * sizeof *chunk->key);
-    memmove(chunk->quantity + to, chunk->quantity + from, count * sizeof *chunk->quantity);
-    if (store->orders_seen) memmove(chunk->orders + to, chunk->orders + from, count * sizeof *chunk->orders);
-}
-
-BW_INLINE void take_out(bw_book_store *store, bw_side *side, bw_directory_entry *entry, uint32_t at) {
-    bw_chunk *chunk = &store->chunk[entry->chunk];
-    uint32_t count = --entry->count;
-    move_fields(store, chunk, at, at + 1, count - at);
-    chunk->key[count] = BW_KEY_NONE;
-    entry->low_key = chunk->key[0];
-    side->level_count--;
-    if (count <= BW_MERGE_BELOW) shrink(store, side, (uint32_t)(entry - directory_of(store, side)));
-}
-
-BW_INLINE void put_in(bw_book_store *store, bw_side *side, bw_directory_entry *entry, uint32_t at,
-                      const bw_level *level, int64_t key) {
-    bw_chunk *chunk = &store->chunk[entry->chunk];
-    move_fields(store, chunk, at + 1, at, entry->count++ - at);
-    chunk->key[at] = key;
-    chunk->quantity[at] = level->quantity;
-    chunk->orders[at] = level->orders;
-    entry->low_key = chunk->key[0];
-    side->level_count++;
-}
-
 /* The worst level leaves because there is no room for a better one. */
 static int64_t evict(bw_book_store *store, bw_book *book, uint32_t side_index) {
     bw_side *side = &book->side[side_index];
-    bw_directory_entry *entry = directory_of(store, side);
-    int64_t price = key_of(side_index, entry->low_key);
-    take_out(store, side, entry, 0);
+    bw_directory_entry *entry = bw_directory_of(store, side);
+    int64_t price = bw_key_of(side_index, entry->low_key);
+    bw_take_out(store, side, entry, 0);
     book->evicted++;
     book->top_stale |= 1u << side_index;
     return price;
@@ -157,7 +118,7 @@ static int64_t evict(bw_book_store *store, bw_book *book, uint32_t side_index) {
 /* Makes room in a full chunk without another chunk: its worst level moves down a chunk, and so on
  * until one has room. False when all below are full: the worst level of all has to leave. */
 static bool spill(bw_book_store *store, bw_side *side, uint32_t at) {
-    bw_directory_entry *entry = directory_of(store, side);
+    bw_directory_entry *entry = bw_directory_of(store, side);
     uint32_t room = at;
     while (room && entry[room].count == BW_CHUNK_LEVELS) room--;
     if (entry[room].count == BW_CHUNK_LEVELS) return false;
@@ -175,12 +136,12 @@ static bool spill(bw_book_store *store, bw_side *side, uint32_t at) {
 }
 
 static bool can_open(const bw_book_store *store, const bw_side *side) {
-    return side->directory_count < side->directory_capacity && store->free_count > store->reserved_chunks;
+    return side->directory_count + 1 < side->directory_capacity && store->free_count > store->reserved_chunks;
 }
 
 /* Splits the full chunk `at` where the key shall go to place `place` of it. */
 static void split(bw_book_store *store, bw_side *side, uint32_t at, uint32_t place) {
-    bw_directory_entry *entry = directory_of(store, side);
+    bw_directory_entry *entry = bw_directory_of(store, side);
     uint32_t keep = BW_CHUNK_LEVELS / 2;
     if (at + 1 == side->directory_count && place >= BW_SPLIT_TOP) keep = BW_SPLIT_TOP;
     if (at == 0 && place == 0) keep = 0; /* a side filled from the best level down stays dense */
@@ -194,15 +155,15 @@ static void split(bw_book_store *store, bw_side *side, uint32_t at, uint32_t pla
 /* What is worse than the worst level held is no longer known to be right. */
 static void draw_in(const bw_book_store *store, bw_side *side, uint32_t side_index) {
     if (side->directory_count == 0) return;
-    int64_t worst = directory_of(store, side)->low_key;
-    if (side->verified_price == 0 || key_of(side_index, side->verified_price) < worst)
-        side->verified_price = key_of(side_index, worst);
+    int64_t worst = bw_directory_of(store, side)->low_key;
+    if (side->verified_price == 0 || bw_key_of(side_index, side->verified_price) < worst)
+        side->verified_price = bw_key_of(side_index, worst);
 }
 
 /* The entry the key goes into, with room made in it; NULL if a level must leave first. */
 static bw_directory_entry *make_room(bw_book_store *store, bw_book *book, uint32_t side_index, int64_t key) {
     bw_side *side = &book->side[side_index];
-    bw_directory_entry *entry = directory_of(store, side);
+    bw_directory_entry *entry = bw_directory_of(store, side);
     uint32_t at = bw_directory_find(entry, side->directory_count, key);
     if (entry[at].count < BW_CHUNK_LEVELS) return entry + at;
     if (!can_open(store, side)) {
@@ -210,20 +171,20 @@ static bw_directory_entry *make_room(bw_book_store *store, bw_book *book, uint32
         at = bw_directory_find(entry, side->directory_count, key);
     }
     if (!can_open(store, side)) return spill(store, side, at) ? entry + at : NULL;
-    split(store, side, at, bw_chunk_below_plain(store->chunk[entry[at].chunk].key, key));
+    split(store, side, at, bw_chunk_below(store->chunk[entry[at].chunk].key, key));
     return entry + bw_directory_find(entry, side->directory_count, key);
 }
 
 /* An insertion that found its chunk or the book full. */
-BW_RARE static enum bw_set set_full(bw_book_store *store, bw_book *book, uint32_t side_index,
+BW_RARE enum bw_set bw_side_set_full(bw_book_store *store, bw_book *book, uint32_t side_index,
                                     const bw_level *level, int64_t *evicted) {
     bw_side *side = &book->side[side_index];
-    int64_t key = key_of(side_index, level->price);
+    int64_t key = bw_key_of(side_index, level->price);
     bool full = side->level_count >= side->level_capacity;
     bw_directory_entry *entry = full ? NULL : make_room(store, book, side_index, key);
     enum bw_set result = entry ? BW_SET_INSERTED : BW_SET_EVICTED;
     if (!entry) {
-        if (key < directory_of(store, side)->low_key) {
+        if (key < bw_directory_of(store, side)->low_key) {
             draw_in(store, side, side_index);
             return BW_SET_BEYOND;
         }
@@ -231,12 +192,12 @@ BW_RARE static enum bw_set set_full(bw_book_store *store, bw_book *book, uint32_
         if (side->directory_count == 0) open_entry(store, side, 0);
         entry = make_room(store, book, side_index, key);
     }
-    put_in(store, side, entry, bw_chunk_below_plain(store->chunk[entry->chunk].key, key), level, key);
+    bw_put_in(store, side, entry, bw_chunk_below(store->chunk[entry->chunk].key, key), level, key);
     if (result == BW_SET_EVICTED) draw_in(store, side, side_index);
     return result;
 }
 
-BW_RARE static enum bw_set set_first(bw_book_store *store, bw_book *book, uint32_t side_index,
+BW_RARE enum bw_set bw_side_set_first(bw_book_store *store, bw_book *book, uint32_t side_index,
                                      const bw_level *level) {
     if (level->quantity == 0) {
         book->absent_deletes++;
@@ -244,68 +205,35 @@ BW_RARE static enum bw_set set_first(bw_book_store *store, bw_book *book, uint32
     }
     bw_side *side = &book->side[side_index];
     open_entry(store, side, 0);
-    put_in(store, side, directory_of(store, side), 0, level, key_of(side_index, level->price));
+    bw_put_in(store, side, bw_directory_of(store, side), 0, level, bw_key_of(side_index, level->price));
     book->top_stale |= 1u << side_index;
     return BW_SET_INSERTED;
 }
 
-typedef uint32_t (*find_entry)(const bw_directory_entry *entry, uint32_t count, int64_t key);
-typedef uint32_t (*find_place)(const int64_t *key, int64_t wanted);
+enum bw_book_variant bw_book_variant;
 
-BW_INLINE enum bw_set set_level(bw_book_store *store, bw_book *book, uint32_t side_index,
-                                const bw_level *level, int64_t *evicted, find_entry entry_below,
-                                find_place keys_below) {
-    bw_side *side = &book->side[side_index];
-    bw_directory_entry *directory = directory_of(store, side);
-    uint32_t entries = side->directory_count;
-    int64_t key = key_of(side_index, level->price);
-    if (entries == 0) return set_first(store, book, side_index, level);
-    uint32_t at = entry_below(directory, entries, key);
-    bw_directory_entry *entry = directory + at;
-    bw_chunk *chunk = &store->chunk[entry->chunk];
-    uint32_t place = keys_below(chunk->key, key);
-    uint32_t better = entry->count - place;
-    if (at + 1 < entries) better += directory[entries - 1].count;
-    book->top_stale |= (uint32_t)(better <= BW_TOP_LEVELS) << side_index;
-    if (place < entry->count && chunk->key[place] == key) {
-        if (level->quantity == 0) {
-            take_out(store, side, entry, place);
-            return BW_SET_REMOVED;
-        }
-        chunk->quantity[place] = level->quantity;
-        chunk->orders[place] = level->orders;
-        return BW_SET_CHANGED;
-    }
-    if (level->quantity == 0) {
-        book->absent_deletes++;
-        return BW_SET_ABSENT;
-    }
-    if (entry->count == BW_CHUNK_LEVELS || side->level_count >= side->level_capacity)
-        return set_full(store, book, side_index, level, evicted);
-    put_in(store, side, entry, place, level, key);
-    return BW_SET_INSERTED;
+__attribute__((constructor)) static void choose_variant(void) {
+    bw_book_variant = bw_book_variant_best();
 }
 
-static enum bw_set set_plain(bw_book_store *store, bw_book *book, uint32_t side_index,
-                             const bw_level *level, int64_t *evicted) {
-    return set_level(store, book, side_index, level, evicted, bw_directory_find, bw_chunk_below_plain);
-}
-
+enum bw_book_variant bw_book_variant_best(void) {
 #if defined(__x86_64__)
-BW_AVX2 static enum bw_set set_avx2(bw_book_store *store, bw_book *book, uint32_t side_index,
-                                    const bw_level *level, int64_t *evicted) {
-    return set_level(store, book, side_index, level, evicted, bw_directory_find, bw_chunk_below_avx2);
-}
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512bw")) return BW_BOOK_AVX512;
+    if (__builtin_cpu_supports("avx2")) return BW_BOOK_AVX2;
 #endif
+    return BW_BOOK_PLAIN;
+}
 
 enum bw_set bw_book_set(bw_book_store *store, bw_book *book, uint32_t side, int64_t price,
                         int64_t quantity, uint32_t orders, int64_t *evicted) {
-    bw_level level = {.price = price, .quantity = quantity, .orders = orders};
-    store->orders_seen |= orders;
 #if defined(__x86_64__)
-    if (BW_LIKELY(__builtin_cpu_supports("avx2"))) return set_avx2(store, book, side, &level, evicted);
+    if (bw_book_variant == BW_BOOK_AVX512)
+        return bw_book_set_avx512(store, book, side, price, quantity, orders, evicted);
+    if (bw_book_variant == BW_BOOK_AVX2)
+        return bw_book_set_avx2(store, book, side, price, quantity, orders, evicted);
 #endif
-    return set_plain(store, book, side, &level, evicted);
+    return bw_book_set_plain(store, book, side, price, quantity, orders, evicted);
 }
 
 /* -- many levels ------------------------------------------------------------------------------- */
@@ -313,7 +241,7 @@ enum bw_set bw_book_set(bw_book_store *store, bw_book *book, uint32_t side, int6
 void bw_book_clear(bw_book_store *store, bw_book *book) {
     for (uint32_t each = 0; each < BW_SIDES; each++) {
         bw_side *side = &book->side[each];
-        const bw_directory_entry *entry = directory_of(store, side);
+        const bw_directory_entry *entry = bw_directory_of(store, side);
         if (side->directory_count) store->reserved_chunks++;
         for (uint32_t i = side->directory_count; i--;) free_chunk(store, entry[i].chunk);
         side->directory_count = 0;
@@ -327,7 +255,7 @@ uint32_t bw_book_load(bw_book_store *store, bw_book *book, uint32_t side_index, 
                       uint32_t count) {
     bw_side *side = &book->side[side_index];
     uint64_t chunks = store->free_count - store->reserved_chunks + 1; /* + 1: this side's own */
-    if (chunks > side->directory_capacity) chunks = side->directory_capacity;
+    if (chunks >= side->directory_capacity) chunks = side->directory_capacity - 1;
     uint32_t each = BW_SPLIT_TOP; /* room in every chunk, unless that would lose levels */
     if (count > side->level_capacity) count = side->level_capacity;
     if (count > chunks * each) each = BW_CHUNK_LEVELS;
@@ -337,13 +265,13 @@ uint32_t bw_book_load(bw_book_store *store, bw_book *book, uint32_t side_index, 
         bw_chunk *chunk = open_entry(store, side, at);
         for (uint32_t i = 0; i < take; i++) {
             const bw_level *level = &best_first[--left];
-            chunk->key[i] = key_of(side_index, level->price);
+            chunk->key[i] = bw_key_of(side_index, level->price);
             chunk->quantity[i] = level->quantity;
             chunk->orders[i] = level->orders;
             store->orders_seen |= level->orders;
         }
-        directory_of(store, side)[at].count = take;
-        directory_of(store, side)[at].low_key = chunk->key[0];
+        bw_directory_of(store, side)[at].count = take;
+        bw_directory_of(store, side)[at].low_key = chunk->key[0];
     }
     side->level_count = count;
     book->top_stale |= 1u << side_index;
@@ -355,9 +283,9 @@ uint32_t bw_book_cut(bw_book_store *store, bw_book *book, uint32_t side_index, u
     bw_side *side = &book->side[side_index];
     uint32_t gone = 0;
     for (; side->level_count > depth; gone++) {
-        bw_directory_entry *entry = directory_of(store, side);
-        if (gone < capacity) left[gone] = key_of(side_index, entry->low_key);
-        take_out(store, side, entry, 0);
+        bw_directory_entry *entry = bw_directory_of(store, side);
+        if (gone < capacity) left[gone] = bw_key_of(side_index, entry->low_key);
+        bw_take_out(store, side, entry, 0);
     }
     if (gone && depth < BW_TOP_LEVELS) book->top_stale |= 1u << side_index;
     return gone;
@@ -372,7 +300,7 @@ static bool scale_of(uint32_t digits, int64_t *scale) {
 
 BW_INLINE bool side_rescale(bw_book_store *store, bw_side *side, int64_t price_scale, int64_t quantity_scale,
                             bool write) {
-    bw_directory_entry *entry = directory_of(store, side);
+    bw_directory_entry *entry = bw_directory_of(store, side);
     bool fits = !__builtin_mul_overflow(side->verified_price, price_scale, &(int64_t){0});
     for (uint32_t i = 0; i < side->directory_count; i++) {
         bw_chunk *chunk = &store->chunk[entry[i].chunk];

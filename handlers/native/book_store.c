@@ -6,10 +6,11 @@
 #include <sys/mman.h>
 
 /* Two neighbours that fit one chunk are merged before the directory is said to be full, so any two
- * hold more than a chunk together: entries never exceed two a full chunk, and one. */
+ * hold more than a chunk together: entries never exceed two a full chunk, and one; and one stands behind
+ * the last. */
 uint32_t bw_book_directory_capacity(uint32_t level_capacity) {
     uint32_t full = (level_capacity + BW_CHUNK_LEVELS - 1) / BW_CHUNK_LEVELS;
-    return 2 * full + 2;
+    return 2 * full + 3;
 }
 
 void bw_book_store_init(bw_book_store *store, const bw_book_area *area, uint32_t *free_chunk) {

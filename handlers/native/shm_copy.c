@@ -31,7 +31,7 @@ static int64_t monotonic_ns(void) {
 /* One turn of waiting. BW_READ_OK: try again; otherwise the reason to give up. */
 static int wait_turn(const bw_segment *segment, patience *p) {
 #if defined(__x86_64__)
-    _mm_pause();
+    __builtin_ia32_pause();
 #endif
     if (++p->spins % 64) return BW_READ_OK;
     int64_t now_ns = monotonic_ns();
@@ -91,7 +91,7 @@ static uint32_t copy_below(const bw_segment *segment, const bw_book *book, uint3
         uint32_t index = entry->chunk, count = entry->count;
         if (index >= segment->chunk_capacity || count > BW_CHUNK_LEVELS) return copied;
         const bw_chunk *chunk = &segment->chunk[index];
-        uint32_t below = first ? bw_chunk_below_plain(chunk->key, bound) : count;
+        uint32_t below = first ? bw_chunk_below(chunk->key, bound) : count;
         if (below > count) below = count;
         while (below-- && copied < room) {
             int64_t key = chunk->key[below];

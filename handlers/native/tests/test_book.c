@@ -1,6 +1,6 @@
 /* The book against a plain sorted array, change by change: results, levels, tops, invariants, through
- * splits, merges, full books and a pool too small for them. */
-#include "book.h"
+ * splits, merges, full books and a pool too small for them; for every way this CPU can search and move. */
+#include "book_parts.h"
 #include "check.h"
 
 #include <string.h>
@@ -139,6 +139,27 @@ static void test_random(uint32_t level_capacity, uint32_t chunks, int64_t spread
     bw_book_store_free(store);
 }
 
+static void test_load(uint32_t level_capacity, uint32_t chunks, uint32_t count) {
+    bw_book_store *store = bw_book_store_new(1, level_capacity, chunks);
+    bw_book *book = bw_book_store_at(store, 0);
+    for (uint32_t s = 0; s < 2; s++) {
+        for (uint32_t i = 0; i < count; i++)
+            sides[s].level[i] = (bw_level){.price = s ? 1000001 + 2 * i : 1000000 - 2 * i, .quantity = i + 1};
+        bw_book_begin(book);
+        sides[s].count = bw_book_load(store, book, s, sides[s].level, count);
+        bw_book_end(store, book);
+        CHECK(sides[s].count == (count < level_capacity ? count : level_capacity) || chunks);
+    }
+    check_chunks(store, book);
+    check_equal(store, book);
+    bw_book_begin(book);
+    for (uint32_t i = 0; i < 2000; i++) change(store, book, 2 * count, true);
+    bw_book_end(store, book);
+    check_chunks(store, book);
+    check_equal(store, book);
+    bw_book_store_free(store);
+}
+
 static void test_cut(void) {
     bw_book_store *store = bw_book_store_new(1, 1000, 0);
     bw_book *book = bw_book_store_at(store, 0);
@@ -196,18 +217,28 @@ static void test_shared_pool(void) {
     bw_book_store_free(store);
 }
 
-int main(void) {
-    test_random(4096, 0, 300, 20000, true);
-    test_random(4096, 0, 20000, 20000, false);
-    test_random(64, 0, 300, 20000, true);   /* book full all the time */
-    test_random(70, 0, 300, 20000, true);
+static void test_variant(void) {
+    test_random(4096, 0, 300, 8000, true);
+    test_random(4096, 0, 20000, 8000, false);
+    test_random(64, 0, 300, 8000, true);   /* book full all the time */
+    test_random(70, 0, 300, 8000, true);
     test_random(1, 0, 30, 2000, true);
     test_random(2, 2, 30, 2000, true);
-    test_random(4096, 9, 3000, 20000, true); /* pool empty all the time */
-    test_random(300, 11, 3000, 20000, false);
-    test_random(65536, 0, 65000, 30000, true);
+    test_random(4096, 9, 3000, 8000, true); /* pool empty all the time */
+    test_random(300, 11, 3000, 8000, false);
+    test_random(65536, 0, 65000, 10000, true);
+    test_load(4096, 0, 3000);
+    test_load(1000, 0, 3000);
+    test_load(4096, 20, 3000);
     test_cut();
     test_rescale();
     test_shared_pool();
+}
+
+int main(void) {
+    for (uint32_t variant = 0; variant <= bw_book_variant_best(); variant++) {
+        bw_book_variant = variant;
+        test_variant();
+    }
     return 0;
 }

@@ -46,7 +46,7 @@ class Topic:
 
 class Connection:
     """A client. `topics` is what it subscribed to, `waiting` the topics whose snapshot is held back by a
-    silence, `state` belongs to the exchange's protocol."""
+    silence, `lost` how many messages a silence swallowed, `state` belongs to the exchange's protocol."""
 
     def __init__(self, number: int, transport: asyncio.Transport, opened: float, path: str) -> None:
         self.number = number
@@ -59,7 +59,7 @@ class Connection:
         self.last_received = opened
         self.last_sent = opened
         self.frames = 0
-        self.lost = 0
+        self.lost: dict[Topic, int] = {}
         self.frozen = False
         self.closing = False
         self.slow = False

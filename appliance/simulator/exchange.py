@@ -180,6 +180,7 @@ class Exchange(ABC):
         self.topics.setdefault(topic, {})[connection.number] = connection
         connection.topics[topic] = None
         self.muted.discard((connection.number, topic))
+        connection.lost.pop(topic, None)
         if not snapshot:
             return
         if topic.symbol and self.silent(topic.symbol):
@@ -241,9 +242,6 @@ class Exchange(ABC):
             if symbol not in (None, topic.symbol) or (topic.symbol and self.silent(topic.symbol)):
                 continue
             for connection in list(readers.values()):
-                if connection.lost:
-                    self.skip(connection, connection.lost)
-                    connection.lost = 0
                 if topic in connection.waiting:
                     connection.waiting.discard(topic)
                     self._send_snapshot(connection, topic)
@@ -259,10 +257,18 @@ class Exchange(ABC):
             quiet = self.silent(topic.symbol) if self.faults.armed else False
             for connection in readers.values():
                 if quiet or (connection.number, topic) in self.muted:
-                    connection.lost += 1
-                elif topic not in connection.waiting:
+                    if topic not in connection.waiting:
+                        connection.lost[topic] = connection.lost.get(topic, 0) + 1
+                    continue
+                if topic in connection.lost:
+                    self.skip(connection, connection.lost.pop(topic))
+                if topic in connection.waiting:
+                    # the silence ended by itself: the snapshot holds this update already
+                    connection.waiting.discard(topic)
+                    raw = text_frame(self.number(connection, self.snapshot(topic) or payload))
+                else:
                     raw = text_frame(self.number(connection, payload)) if self.numbered else shared
-                    out.append((connection, raw))
+                out.append((connection, raw))
         return out
 
     def crossing(self, book: SimulatedBook) -> Change:

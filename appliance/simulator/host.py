@@ -59,6 +59,7 @@ class Host:
         self.pump.paused = paused
         self._script = [line for line in script if line.exchange in (None, exchange.id)]
         self._held: dict[str, list[tuple[Connection, bytes]]] = {}
+        self._routes = exchange.routes()
         self._started = 0.0
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -281,7 +282,7 @@ class Host:
         if request.headers.get("Upgrade", "").lower() == "websocket" and self.exchange.accepts(request.path):
             return await self._websocket(request)
         self.requests_total += 1
-        route = self.exchange.routes().get(request.path)
+        route = self._routes.get(request.path)
         if route is None or request.method != "GET":
             self.unknown_requests = [*self.unknown_requests[-99:], f"{request.method} {request.path_qs}"]
             reply = Reply(self.exchange.rest_error(404), 404)

@@ -51,8 +51,10 @@ _KNOWN = {
 _QUOTE_DOLLARS = {"BTC": 64000.0, "ETH": 3200.0, "EUR": 1.08, "GBP": 1.27}
 
 
-def make_instrument(symbol: str) -> Instrument:
+def make_instrument(symbol: str, levels: int = 1000) -> Instrument:
     """The instrument of a canonical symbol; unknown bases get a price made from their name.
+
+    The tick is fine enough that `levels` bids fit above zero.
 
     Raises ValueError for a name that is not BASE-QUOTE.
     """
@@ -66,6 +68,6 @@ def make_instrument(symbol: str) -> Instrument:
         dollars = 1.0 + zlib.crc32(base.encode()) % 5000 / 100
         price_decimals, quantity_decimals = 4, 2
     price = dollars / _QUOTE_DOLLARS.get(quote, 1.0)
-    while price * 10**price_decimals < 5000 and price_decimals < 8:
+    while price * 10**price_decimals < max(5000, 5 * levels) and price_decimals < 8:
         price_decimals += 1
     return Instrument(base, quote, price_decimals, quantity_decimals, int(price * 10**price_decimals))

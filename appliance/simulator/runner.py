@@ -53,7 +53,7 @@ class Simulator:
         kind = EXCHANGES[name]
         try:
             instruments = [
-                kind.adapt(make_instrument(symbol))
+                kind.adapt(make_instrument(symbol, settings.levels))
                 for symbol in symbols_for(settings, name, kind.default_quote)
             ]
         except ValueError as error:

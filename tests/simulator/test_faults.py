@@ -224,6 +224,28 @@ async def test_silence_of_one_symbol_with_the_connection_alive(play: Any, follow
 
 
 @every_exchange
+async def test_a_silence_that_ends_by_itself(play: Any, follow: Any, exchange: str) -> None:
+    played = await play(exchange)
+    old = await follow(played)
+    await played.fault("silence", symbol="BTC-USDT", seconds=0.4)
+    silent = await follow(played)
+    await played.step(20)
+    assert await old.catch_up() == []
+    async with asyncio.timeout(5):
+        while played.host.exchange.silent("BTC-USDT"):
+            await asyncio.sleep(0.05)
+    await played.step(20)
+    with pytest.raises(AssertionError, match="gap"):
+        await old.catch_up()
+    if exchange == "binance":
+        await silent.load()
+    await silent.catch_up()
+    await played.step(5)
+    await silent.catch_up()
+    assert await silent.is_right()
+
+
+@every_exchange
 async def test_silence_that_a_new_subscription_ends(play: Any, follow: Any, exchange: str) -> None:
     played = await play(exchange)
     old = await follow(played)

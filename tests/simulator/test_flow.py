@@ -83,8 +83,9 @@ def test_the_flow_has_a_realistic_shape() -> None:
 
 
 def test_deep_books_are_deep_and_thin_ones_thin() -> None:
-    deep = Flow(make_instrument("BTC-USDT"), 50_000, "deep")
-    assert len(deep.book.bids.keys) > 49_000
+    for symbol in ("BTC-USDT", "SOL-USDT", "ETH-BTC", "DOGE-USDT"):
+        deep = Flow(make_instrument(symbol, 50_000), 50_000, "deep")
+        assert min(len(side.keys) for side in deep.book.sides) == 50_000
     thin = Flow(make_instrument("BTC-USDT"), 50, "thin")
     counts: Counter[int] = Counter()
     for _ in range(1000):

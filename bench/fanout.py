@@ -1,4 +1,4 @@
-"""One update to many subscribers: Bookwire's gateway, a bare loop of send(), socketify. Same sockets, same run.
+"""One update to many subscribers: the gateway, a bare loop of send() and socketify, same sockets, same run.
 
 Servers run on one core, the receivers on another. When an update reached a subscriber is the kernel's
 stamp on its packet, taken inside the server's send(), for all three alike. Latencies are measured with

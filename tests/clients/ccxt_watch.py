@@ -3,7 +3,7 @@
 Runs in the peers' environment. Argument: one JSON object (exchange, websocket_url, rest_url, ca_file,
 symbols, limit). Says {"watching": true} when every symbol has a book, then answers each line on stdin:
 {"symbol", "key"} gets every book it had at that key, {"symbol"} the book it has now. The key is ccxt's
-nonce (the exchange's own sequence) where it keeps one, else its timestamp in ms.
+nonce (the exchange's own sequence) where it keeps one, else the exchange's time in ns.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 import json
 import sys
 from collections import deque
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,10 +32,19 @@ def redirect(value: Any, hosts: dict[str, str]) -> Any:
     return value
 
 
+def nanoseconds(time: str | None) -> int:
+    """ns since the epoch of the exchange's own ISO 8601 text, as many digits as it has."""
+    if time is None:
+        return 0
+    whole, _, fraction = time.rstrip("Z").partition(".")
+    seconds = int(datetime.fromisoformat(whole).replace(tzinfo=UTC).timestamp())
+    return seconds * 1_000_000_000 + int(fraction.ljust(9, "0"))
+
+
 async def watch(exchange: Any, symbol: str, limit: int | None, seen: Seen, counts: dict[str, int]) -> None:
     while True:
         book = await exchange.watch_order_book(symbol, limit)
-        key = book["nonce"] if book["nonce"] is not None else book["timestamp"]
+        key = book["nonce"] if book["nonce"] is not None else nanoseconds(book["datetime"])
         seen.append((key, [row[:2] for row in book["bids"]], [row[:2] for row in book["asks"]]))
         counts[symbol] += 1
 

@@ -4,12 +4,14 @@
 #include "book_search.h"
 #include "shm_reader_parts.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #define BW_COPY_PATIENCE_NS 20000000 /* of one call, all waits together */
 #define BW_GONE_CHECK_NS 1000000     /* waits this long before it asks whether the writer still lives */
+#define BW_YIELD_NS 50000            /* and so long before it lets others run, perhaps the writer */
 #define BW_LOCKED_LEVELS 512u        /* up to so many levels a side are copied under one lock first */
 #define BW_LOCKED_TRIES 4u
 #define BW_COPY_TRIES 8u
@@ -41,6 +43,7 @@ static int wait_turn(const bw_segment *segment, patience *p) {
         p->asked = true;
         if (bw_segment_writer_gone(segment)) return BW_READ_DEAD;
     }
+    if (waited_ns > BW_YIELD_NS) sched_yield();
     return waited_ns > BW_COPY_PATIENCE_NS ? BW_READ_BUSY : BW_READ_OK;
 }
 
@@ -203,6 +206,18 @@ static int replay(const bw_segment *segment, uint32_t index, uint64_t from, uint
     }
 }
 
+/* The book stood still during the scan: what was seen is the book. */
+static int hand_over(const bw_segment *segment, const bw_book *header, const uint32_t seen[BW_SIDES],
+                     bw_level *const out[BW_SIDES], uint32_t count[BW_SIDES]) {
+    for (uint32_t side = 0; side < BW_SIDES; side++)
+        if (seen[side] != header->side[side].level_count) return BW_READ_OVERRUN;
+    for (uint32_t side = 0; side < BW_SIDES; side++) {
+        if (count[side] > seen[side]) count[side] = seen[side];
+        memcpy(out[side], segment->scratch->seen[side], count[side] * sizeof(bw_level));
+    }
+    return BW_READ_OK;
+}
+
 /* One try. BW_READ_OVERRUN: start over. */
 static int copy_deep(const bw_segment *segment, uint32_t index, bw_book *header, bw_level *const out[BW_SIDES],
                      uint32_t count[BW_SIDES], bw_ring_cursor *cursor, patience *p) {
@@ -222,14 +237,13 @@ static int copy_deep(const bw_segment *segment, uint32_t index, bw_book *header,
     result = read_header(segment, book, header, p);
     if (result != BW_READ_OK) return result;
     if (header->epoch != epoch) return BW_READ_OVERRUN;
+    if (header->sequence == from) return hand_over(segment, header, seen, out, count);
     bw_book *mirror = bw_book_store_at(scratch->store, 0);
     bw_book_clear(scratch->store, mirror);
     for (uint32_t side = 0; side < BW_SIDES; side++)
         bw_book_load(scratch->store, mirror, side, scratch->seen[side], seen[side]);
-    if (header->sequence != from) {
-        result = replay(segment, index, from, header->sequence, cursor, p);
-        if (result != BW_READ_OK) return result;
-    }
+    result = replay(segment, index, from, header->sequence, cursor, p);
+    if (result != BW_READ_OK) return result;
     for (uint32_t side = 0; side < BW_SIDES; side++)
         if (mirror->side[side].level_count != header->side[side].level_count) return BW_READ_OVERRUN;
     for (uint32_t side = 0; side < BW_SIDES; side++)

@@ -59,6 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="book depth per side, 1 to 50000 (default: %(default)s)",
     )
+    _add_server_arguments(parser, default)
+
+
+def _add_server_arguments(parser: argparse.ArgumentParser, default: SimulatorSettings) -> None:
+    """The options that are not about the order flow."""
     parser.add_argument(
         "--state-dir",
         type=Path,

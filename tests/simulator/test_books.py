@@ -98,7 +98,7 @@ async def test_the_flow_runs_at_its_rate_and_stops_when_paused(play: Any, follow
     while (await played.control("/counts"))["updates"]["BTC-USDT"] < 300:
         await asyncio.sleep(0.02)
     elapsed = loop.time() - started
-    assert 0.35 < elapsed < 5
+    assert 0.35 < elapsed < 20
     await played.control("/pause", {})
     before = await played.control("/book/BTC-USDT")
     follower = await follow(played)

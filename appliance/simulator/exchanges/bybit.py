@@ -176,8 +176,9 @@ class Bybit(Exchange):
             bids = ",".join(filter(None, ('["not-a-price","1"]', bids)))
         now = self.clock.now_ms()
         return (
-            f'{{"topic":"orderbook.{depth}.{book.name}","ts":{now},"type":"{kind}","data":{{"s":"{book.name}",'
-            f'"b":[{bids}],"a":[{asks}],"u":{ids.update[depth]},"seq":{ids.seq}}},"cts":{now - 3}}}'
+            f'{{"topic":"orderbook.{depth}.{book.name}","ts":{now},"type":"{kind}",'
+            f'"data":{{"s":"{book.name}","b":[{bids}],"a":[{asks}],'
+            f'"u":{ids.update[depth]},"seq":{ids.seq}}},"cts":{now - 3}}}'
         ).encode()
 
     def second(self, connections: Iterable[Connection], now: float) -> None:

@@ -6,14 +6,18 @@
 
 #define HIGH_BITS UINT64_C(0x8080808080808080)
 
-/* Bytes of ASCII at the start, in steps of 64. */
+/* Bytes of ASCII at the start, as far as steps of 64 and then of 8 show it. */
 static size_t ascii_prefix(const uint8_t *at, size_t bytes) {
     size_t done = 0;
+    uint64_t word[8];
     for (; done + 64 <= bytes; done += 64) {
-        uint64_t word[8];
         memcpy(word, at + done, sizeof word);
         uint64_t any = (word[0] | word[1]) | (word[2] | word[3]) | (word[4] | word[5]) | (word[6] | word[7]);
         if (any & HIGH_BITS) break;
+    }
+    for (; done + 8 <= bytes; done += 8) {
+        memcpy(word, at + done, 8);
+        if (word[0] & HIGH_BITS) break;
     }
     return done;
 }
@@ -41,7 +45,7 @@ bool bw_utf8_valid(const char *text, size_t bytes) {
     const uint8_t *end = at + bytes;
     while (at < end) {
         at += ascii_prefix(at, (size_t)(end - at));
-        const uint8_t *stop = end - at > 64 ? at + 64 : end;
+        const uint8_t *stop = end - at > 8 ? at + 8 : end;
         while (at < stop) {
             size_t step = character(at, (size_t)(end - at));
             if (!step) return false;

@@ -138,7 +138,6 @@ static enum bw_turn broken(bw_connection *connection, const bw_ws_event *event, 
 }
 
 static enum bw_turn control(bw_connection *connection, const bw_ws_event *event, int64_t now_ns) {
-    COUNT(connection, frames_control, 1);
     if (event->type == BW_WS_PING) {
         VIEW_SET(connection, last_ping_ns, now_ns);
         VIEW_ADD(connection, pings, 1);
@@ -154,8 +153,12 @@ static enum bw_turn control(bw_connection *connection, const bw_ws_event *event,
 }
 
 static void message(bw_connection *connection, const bw_ws_event *event, int64_t receive_ns, int64_t plaintext_ns) {
+    bw_stats *stats = connection->host->stats;
     VIEW_SET(connection, last_message_ns, receive_ns);
     VIEW_ADD(connection, messages, 1);
+    if (event->payload_bytes > atomic_load_explicit(&stats->largest_frame_bytes, memory_order_relaxed)) {
+        atomic_store_explicit(&stats->largest_frame_bytes, event->payload_bytes, memory_order_relaxed);
+    }
     if (connection->view.state == BW_CONNECTION_CLOSING) return; /* its books went down when that began */
     if (event->type == BW_WS_TEXT) {
         bw_engine_frame(connection->host->engine, connection->id, event->payload, event->payload_bytes, receive_ns,

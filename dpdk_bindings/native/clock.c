@@ -47,7 +47,8 @@ void bw_clock_calibrate(void) {
         return;
     }
     if (clock->valid_cycles) {
-        int64_t predicted = clock->base_ns + (int64_t)(((cycles - clock->base_cycles) * clock->ns_per_cycle) >> 32);
+        int64_t predicted =
+            clock->base_ns + (int64_t)(((cycles - clock->base_cycles) * clock->ns_per_cycle) >> 32);
         int64_t error = ns - predicted;
         if (error > ERROR_NS_MAX || error < -ERROR_NS_MAX) {
             clock->valid_cycles = 0;

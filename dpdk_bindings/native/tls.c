@@ -132,13 +132,14 @@ void bw_tls_explain_certificate(bw_tls *tls, X509_STORE_CTX *store) {
     switch (code) {
     case X509_V_ERR_CERT_HAS_EXPIRED:
         if (certificate) time_text(X509_get0_notAfter(certificate), when);
-        snprintf(tls->error, sizeof tls->error, "certificate of %s expired %s (or this machine's clock is wrong)",
-                 tls->host, when);
+        snprintf(tls->error, sizeof tls->error,
+                 "certificate of %s expired %s (or this machine's clock is wrong)", tls->host, when);
         return;
     case X509_V_ERR_CERT_NOT_YET_VALID:
         if (certificate) time_text(X509_get0_notBefore(certificate), when);
         snprintf(tls->error, sizeof tls->error,
-                 "certificate of %s is not valid before %s (or this machine's clock is wrong)", tls->host, when);
+                 "certificate of %s is not valid before %s (or this machine's clock is wrong)", tls->host,
+                 when);
         return;
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:

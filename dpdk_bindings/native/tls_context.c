@@ -46,7 +46,8 @@ static bw_tls_context *context_new(const SSL_METHOD *method, char *error, uint32
     bw_tls_context *context = calloc(1, sizeof *context);
     SSL_CTX *ssl = context ? SSL_CTX_new(method) : NULL;
     if (!ssl) {
-        snprintf(error, error_bytes, "OpenSSL cannot start: %s", context ? bw_tls_last_reason() : "out of memory");
+        snprintf(error, error_bytes, "OpenSSL cannot start: %s",
+                 context ? bw_tls_last_reason() : "out of memory");
         free(context);
         return NULL;
     }
@@ -81,8 +82,8 @@ bw_tls_context *bw_tls_client_context(const char *ca_file, char *error, uint32_t
         goto failed;
     }
     if (ca_file ? !SSL_CTX_load_verify_file(ssl, ca_file) : !SSL_CTX_set_default_verify_paths(ssl)) {
-        snprintf(error, error_bytes, "CA file %s holds no PEM certificate: %s", ca_file ? ca_file : "of the system",
-                 bw_tls_last_reason());
+        snprintf(error, error_bytes, "CA file %s holds no PEM certificate: %s",
+                 ca_file ? ca_file : "of the system", bw_tls_last_reason());
         goto failed;
     }
     snprintf(context->trust, sizeof context->trust, "%s", ca_file ? ca_file : "the system's CA store");

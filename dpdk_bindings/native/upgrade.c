@@ -29,16 +29,17 @@ int bw_upgrade_request(char *out, size_t room, const char *host, const char *pat
                        bool deflate, const char key[BW_UPGRADE_KEY_BYTES]) {
     size_t extra = strlen(extra_headers);
     if (!one_line(host) || !one_line(path) || strchr(path, ' ')) return -1;
-    if (extra && (extra < 2 || memcmp(extra_headers + extra - 2, "\r\n", 2) || strstr(extra_headers, "\r\n\r\n"))) {
+    if (extra &&
+        (extra < 2 || memcmp(extra_headers + extra - 2, "\r\n", 2) || strstr(extra_headers, "\r\n\r\n"))) {
         return -1;
     }
-    int bytes = snprintf(out, room,
-                         "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: bookwire\r\nUpgrade: websocket\r\n"
-                         "Connection: Upgrade\r\nSec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s%s\r\n",
-                         *path ? path : "/", host, key,
-                         deflate ? "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n"
-                                 : "",
-                         extra_headers);
+    int bytes = snprintf(
+        out, room,
+        "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: bookwire\r\nUpgrade: websocket\r\n"
+        "Connection: Upgrade\r\nSec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n%s%s\r\n",
+        *path ? path : "/", host, key,
+        deflate ? "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n" : "",
+        extra_headers);
     return bytes > 0 && (size_t)bytes < room ? bytes : -1;
 }
 
@@ -64,7 +65,8 @@ static bool extension_allowed(bw_text value, bw_upgrade_answer *answer) {
     while (bw_text_split(&value, ';', &parameter)) {
         bw_text name;
         bw_text_split(&parameter, '=', &name);
-        if (bw_text_is(name, "server_no_context_takeover") || bw_text_is(name, "client_no_context_takeover")) {
+        if (bw_text_is(name, "server_no_context_takeover") ||
+            bw_text_is(name, "client_no_context_takeover")) {
             continue;
         }
         if (!bw_text_is(name, "server_max_window_bits") || bw_text_number(parameter, 15) < 8) return false;
@@ -76,8 +78,8 @@ typedef struct answer_fields {
     bool upgrade, connection, accept;
 } answer_fields;
 
-static int response_field(bw_text name, bw_text value, bool deflate_offered, const char *accept, answer_fields *seen,
-                          bw_upgrade_answer *answer) {
+static int response_field(bw_text name, bw_text value, bool deflate_offered, const char *accept,
+                          answer_fields *seen, bw_upgrade_answer *answer) {
     if (bw_text_is(name, "Upgrade")) {
         seen->upgrade = bw_text_is(value, "websocket");
     } else if (bw_text_is(name, "Connection")) {
@@ -106,7 +108,8 @@ int bw_upgrade_response_parse(const char *data, size_t bytes, bool deflate_offer
     bw_text line, name, value;
     answer_fields seen = {0};
     memset(answer, 0, sizeof *answer);
-    if (bytes && memcmp(data, "HTTP/1.", bytes < 7 ? bytes : 7) != 0) return refuse(answer, "the answer is not HTTP");
+    if (bytes && memcmp(data, "HTTP/1.", bytes < 7 ? bytes : 7) != 0)
+        return refuse(answer, "the answer is not HTTP");
     size_t head = bw_head_bytes(data, bytes < BW_UPGRADE_BYTES_MAX ? bytes : BW_UPGRADE_BYTES_MAX);
     if (!head && bytes < BW_UPGRADE_BYTES_MAX) return 0;
     if (!head) return refuse(answer, "the answer's head is too large");
@@ -117,7 +120,8 @@ int bw_upgrade_response_parse(const char *data, size_t bytes, bool deflate_offer
     snprintf(answer->why, sizeof answer->why, "%.*s", (int)line.bytes, line.at);
     accept_text(key, accept);
     while (bw_head_line(&rest, &line)) {
-        if (!bw_head_field(line, &name, &value)) return refuse(answer, "a header line of the answer is malformed");
+        if (!bw_head_field(line, &name, &value))
+            return refuse(answer, "a header line of the answer is malformed");
         if (answer->status != 101 && !bw_text_is(name, "Retry-After")) continue;
         if (response_field(name, value, deflate_offered, accept, &seen, answer) < 0) return -1;
     }

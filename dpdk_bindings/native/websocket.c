@@ -200,10 +200,10 @@ static int closed(bw_ws *ws, bw_ws_event *event) {
     event->close_code = 1005;
     if (event->payload_bytes) {
         unsigned code = (unsigned)at[0] << 8 | at[1];
-        if (!close_code_allowed(code)) return failed(ws, event, 1002, "close code is not allowed");
         if (!bw_utf8_valid(event->payload + 2, event->payload_bytes - 2)) {
             return failed(ws, event, 1007, "close reason is not UTF-8");
         }
+        if (!close_code_allowed(code)) return failed(ws, event, 1002, "close code is not allowed");
         event->close_code = (uint16_t)code;
         event->payload += 2;
         event->payload_bytes -= 2;
@@ -226,7 +226,8 @@ static int deliver(bw_ws *ws, bw_ws_event *event, uint8_t opcode, bool deflated,
     event->payload_bytes = bytes;
     if (deflated) {
         int result = bw_inflate_message(ws->inflate, payload, bytes, &event->payload, &event->payload_bytes);
-        if (result == BW_INFLATE_TOO_LARGE) return failed(ws, event, 1009, "message inflates beyond the limit");
+        if (result == BW_INFLATE_TOO_LARGE)
+            return failed(ws, event, 1009, "message inflates beyond the limit");
         if (result != BW_INFLATE_OK) return failed(ws, event, 1007, "compressed data is malformed");
     }
     if (opcode == BW_WS_OP_TEXT && !bw_utf8_valid(event->payload, event->payload_bytes)) {

@@ -69,8 +69,8 @@ enum bw_turn bw_connection_open(bw_connection *connection, const bw_connect_spec
         socklen_t bytes = socket_address(spec->address, spec->port, &address);
         socklen_t source_bytes = *spec->source_address ? socket_address(spec->source_address, 0, &source) : 0;
         connection->transport = bw_socket_connect((struct sockaddr *)&address, bytes,
-                                                  source_bytes ? (struct sockaddr *)&source : NULL, source_bytes,
-                                                  connection->host->busy_poll_us, &error);
+                                                  source_bytes ? (struct sockaddr *)&source : NULL,
+                                                  source_bytes, connection->host->busy_poll_us, &error);
     }
     if (!connection->transport) {
         return bw_connection_end(connection, BW_CLOSE_CONNECT, error, strerror(error), now_ns);
@@ -92,7 +92,8 @@ static enum bw_turn start_upgrade(bw_connection *connection, int64_t now_ns) {
     int bytes = bw_upgrade_request(request, sizeof request, host, spec->path, spec->headers, spec->deflate,
                                    connection->key);
     if (bytes < 0 || !bw_connection_queue_raw(connection, request, (size_t)bytes)) {
-        return bw_connection_end(connection, BW_CLOSE_UPGRADE, 0, "host, path or headers hold a line break", now_ns);
+        return bw_connection_end(connection, BW_CLOSE_UPGRADE, 0, "host, path or headers hold a line break",
+                                 now_ns);
     }
     VIEW_SET(connection, state, BW_CONNECTION_UPGRADE);
     return BW_TURN_MORE;
@@ -101,11 +102,13 @@ static enum bw_turn start_upgrade(bw_connection *connection, int64_t now_ns) {
 static enum bw_turn turn_connecting(bw_connection *connection, int64_t now_ns) {
     int result = connection->transport->ops->connected(connection->transport);
     if (result == 0) return BW_TURN_IDLE;
-    if (result < 0) return bw_connection_end(connection, BW_CLOSE_CONNECT, -result, strerror(-result), now_ns);
+    if (result < 0)
+        return bw_connection_end(connection, BW_CLOSE_CONNECT, -result, strerror(-result), now_ns);
     if (!connection->spec.secure) return start_upgrade(connection, now_ns);
     connection->tls = bw_tls_client(connection->host->tls, connection->transport, connection->spec.host);
     if (!connection->tls) {
-        return bw_connection_end(connection, BW_CLOSE_TLS, ENOMEM, "no host name to verify, or no memory", now_ns);
+        return bw_connection_end(connection, BW_CLOSE_TLS, ENOMEM, "no host name to verify, or no memory",
+                                 now_ns);
     }
     VIEW_SET(connection, state, BW_CONNECTION_HANDSHAKE);
     return BW_TURN_MORE;
@@ -114,7 +117,8 @@ static enum bw_turn turn_connecting(bw_connection *connection, int64_t now_ns) {
 static enum bw_turn turn_handshake(bw_connection *connection, int64_t now_ns) {
     int result = bw_tls_handshake(connection->tls);
     if (result == 0) return BW_TURN_IDLE;
-    if (result < 0) return bw_connection_end(connection, BW_CLOSE_TLS, 0, bw_tls_error(connection->tls), now_ns);
+    if (result < 0)
+        return bw_connection_end(connection, BW_CLOSE_TLS, 0, bw_tls_error(connection->tls), now_ns);
     VIEW_SET(connection, tls_resumed, bw_tls_resumed(connection->tls));
     return start_upgrade(connection, now_ns);
 }
@@ -188,7 +192,8 @@ enum bw_turn bw_connection_check(bw_connection *connection, int64_t now_ns) {
         return BW_TURN_IDLE;
     }
     if (state == BW_CONNECTION_CLOSING) {
-        return bw_connection_end(connection, BW_CLOSE_ASKED, 0, "the peer did not answer the close frame", now_ns);
+        return bw_connection_end(connection, BW_CLOSE_ASKED, 0, "the peer did not answer the close frame",
+                                 now_ns);
     }
     return bw_connection_end(connection, BW_CLOSE_TIMEOUT, ETIMEDOUT,
                              state == BW_CONNECTION_CONNECTING ? "no TCP connection in time"
@@ -248,8 +253,8 @@ static void tell_closed(bw_connection *connection, enum bw_close_cause cause, in
     bw_event_publish(connection->host->events);
 }
 
-enum bw_turn bw_connection_end(bw_connection *connection, enum bw_close_cause cause, int64_t a, const char *text,
-                               int64_t now_ns) {
+enum bw_turn bw_connection_end(bw_connection *connection, enum bw_close_cause cause, int64_t a,
+                               const char *text, int64_t now_ns) {
     char words[BW_EVENT_TEXT_BYTES];
     snprintf(words, sizeof words, "%s", text); /* it may lie in what is freed now */
     count_end(connection, cause);

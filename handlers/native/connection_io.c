@@ -40,7 +40,8 @@ bool bw_connection_queue_raw(bw_connection *connection, const void *data, size_t
     return true;
 }
 
-bool bw_connection_queue(bw_connection *connection, enum bw_ws_opcode opcode, const void *payload, size_t bytes) {
+bool bw_connection_queue(bw_connection *connection, enum bw_ws_opcode opcode, const void *payload,
+                         size_t bytes) {
     uint8_t mask[4];
     uint8_t *at = bytes < BW_FEED_SEND_BYTES ? send_room(connection, BW_WS_HEADER_MAX + bytes) : NULL;
     if (!at) return false;
@@ -69,8 +70,9 @@ ssize_t bw_connection_flush(bw_connection *connection) {
 ssize_t bw_connection_read(bw_connection *connection, int64_t *receive_ns) {
     size_t room;
     uint8_t *into = bw_ws_room(connection->ws, &room);
-    ssize_t bytes = connection->tls ? bw_tls_read(connection->tls, into, room, receive_ns)
-                                    : connection->transport->ops->read(connection->transport, into, room, receive_ns);
+    ssize_t bytes = connection->tls
+                        ? bw_tls_read(connection->tls, into, room, receive_ns)
+                        : connection->transport->ops->read(connection->transport, into, room, receive_ns);
     if (bytes > 0) {
         bw_ws_filled(connection->ws, (size_t)bytes);
         VIEW_SET(connection, last_receive_ns, *receive_ns);
@@ -88,8 +90,8 @@ enum bw_turn bw_connection_lost(bw_connection *connection, ssize_t result, int64
         return bw_connection_end(connection, BW_CLOSE_ASKED, connection->peer_code, "", now_ns);
     }
     if (result == BW_TRANSPORT_EOF) {
-        return bw_connection_end(connection, BW_CLOSE_EOF, 0, "the peer ended the stream without a close frame",
-                                 now_ns);
+        return bw_connection_end(connection, BW_CLOSE_EOF, 0,
+                                 "the peer ended the stream without a close frame", now_ns);
     }
     if (connection->tls && *bw_tls_error(connection->tls)) {
         return bw_connection_end(connection, BW_CLOSE_TLS, -result, bw_tls_error(connection->tls), now_ns);
@@ -98,8 +100,8 @@ enum bw_turn bw_connection_lost(bw_connection *connection, ssize_t result, int64
 }
 
 /* Queues and sends an answer of ours; a peer that sends and never reads is not kept. */
-static enum bw_turn answer(bw_connection *connection, enum bw_ws_opcode opcode, const void *payload, size_t bytes,
-                           int64_t now_ns) {
+static enum bw_turn answer(bw_connection *connection, enum bw_ws_opcode opcode, const void *payload,
+                           size_t bytes, int64_t now_ns) {
     if (!bw_connection_queue(connection, opcode, payload, bytes)) {
         return bw_connection_end(connection, BW_CLOSE_SEND_FULL, ENOBUFS, "the peer reads nothing", now_ns);
     }
@@ -116,7 +118,8 @@ static enum bw_turn peer_closed(bw_connection *connection, const bw_ws_event *ev
     if (connection->view.state == BW_CONNECTION_CLOSING) {
         return bw_connection_end(connection, BW_CLOSE_ASKED, code, reason, now_ns);
     }
-    if (answer(connection, BW_WS_OP_CLOSE, echo, code == 1005 ? 0 : 2, now_ns) == BW_TURN_OVER) return BW_TURN_OVER;
+    if (answer(connection, BW_WS_OP_CLOSE, echo, code == 1005 ? 0 : 2, now_ns) == BW_TURN_OVER)
+        return BW_TURN_OVER;
     return bw_connection_end(connection, BW_CLOSE_PEER, code, reason, now_ns);
 }
 
@@ -152,7 +155,8 @@ static enum bw_turn control(bw_connection *connection, const bw_ws_event *event,
     return peer_closed(connection, event, now_ns);
 }
 
-static void message(bw_connection *connection, const bw_ws_event *event, int64_t receive_ns, int64_t plaintext_ns) {
+static void message(bw_connection *connection, const bw_ws_event *event, int64_t receive_ns,
+                    int64_t plaintext_ns) {
     bw_stats *stats = connection->host->stats;
     VIEW_SET(connection, last_message_ns, receive_ns);
     VIEW_ADD(connection, messages, 1);
@@ -161,8 +165,8 @@ static void message(bw_connection *connection, const bw_ws_event *event, int64_t
     }
     if (connection->view.state == BW_CONNECTION_CLOSING) return; /* its books went down when that began */
     if (event->type == BW_WS_TEXT) {
-        bw_engine_frame(connection->host->engine, connection->id, event->payload, event->payload_bytes, receive_ns,
-                        plaintext_ns);
+        bw_engine_frame(connection->host->engine, connection->id, event->payload, event->payload_bytes,
+                        receive_ns, plaintext_ns);
     } else {
         bw_engine_quarantine(connection->host->engine, connection->id, event->payload, event->payload_bytes,
                              "binary message", plaintext_ns);

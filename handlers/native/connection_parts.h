@@ -14,7 +14,8 @@
 void bw_connection_random(bw_connection_host *host, uint8_t *out, size_t bytes);
 
 /* Appends a whole frame, masked; false when the send buffer has no room for it. */
-bool bw_connection_queue(bw_connection *connection, enum bw_ws_opcode opcode, const void *payload, size_t bytes);
+bool bw_connection_queue(bw_connection *connection, enum bw_ws_opcode opcode, const void *payload,
+                         size_t bytes);
 bool bw_connection_queue_raw(bw_connection *connection, const void *data, size_t bytes);
 /* Sends what waits. 0, or the negative end of the transport. */
 ssize_t bw_connection_flush(bw_connection *connection);

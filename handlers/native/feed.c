@@ -37,7 +37,8 @@ static int start_descriptors(bw_feed *feed) {
     return epoll_ctl(feed->epoll_fd, EPOLL_CTL_ADD, feed->wake_fd, &wake);
 }
 
-static bw_engine *start_engine(const bw_feed *feed, const bw_feed_spec *spec, char *error, uint32_t error_bytes) {
+static bw_engine *start_engine(const bw_feed *feed, const bw_feed_spec *spec, char *error,
+                               uint32_t error_bytes) {
     bw_engine_spec engine = {
         .plan = spec->plan,
         .shm = spec->shm,
@@ -51,9 +52,10 @@ static bw_engine *start_engine(const bw_feed *feed, const bw_feed_spec *spec, ch
 }
 
 bw_feed *bw_feed_new(const bw_feed_spec *spec, char *error, uint32_t error_bytes) {
-    if (!spec->connections_max || spec->connections_max > BW_FEED_CONNECTIONS_MAX || spec->poll > BW_POLL_BUSY ||
-        spec->message_bytes_max < 1024 || spec->message_bytes_max > (1u << 30)) {
-        snprintf(error, error_bytes, "feed: connections_max must be 1 to %u, message_bytes_max 1 KiB to 1 GiB",
+    if (!spec->connections_max || spec->connections_max > BW_FEED_CONNECTIONS_MAX ||
+        spec->poll > BW_POLL_BUSY || spec->message_bytes_max < 1024 || spec->message_bytes_max > (1u << 30)) {
+        snprintf(error, error_bytes,
+                 "feed: connections_max must be 1 to %u, message_bytes_max 1 KiB to 1 GiB",
                  BW_FEED_CONNECTIONS_MAX);
         return NULL;
     }
@@ -184,7 +186,8 @@ static void housekeeping(bw_feed *feed, int64_t now_ns) {
     bw_clock_calibrate();
     atomic_store_explicit(&feed->header->heartbeat_ns, (uint64_t)now_ns, memory_order_relaxed);
     atomic_store_explicit(&feed->host.stats->loop_turns, feed->turns, memory_order_relaxed);
-    atomic_store_explicit(&feed->host.stats->events_dropped, bw_feed_events_dropped(feed), memory_order_relaxed);
+    atomic_store_explicit(&feed->host.stats->events_dropped, bw_feed_events_dropped(feed),
+                          memory_order_relaxed);
     for (uint32_t i = 0; i < feed->connections_max; i++) {
         if (bw_connection_check(&feed->connection[i], now_ns) == BW_TURN_OVER) watch(feed, i);
     }

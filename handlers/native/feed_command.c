@@ -113,11 +113,13 @@ static void add_book(bw_feed *feed, uint32_t book, const bw_book_request *reques
     int made = bw_shm_writer_add_book(feed->shm, &request->symbol, (uint8_t)request->price_exponent,
                                       (uint8_t)request->quantity_exponent, now_ns);
     if (made != (int)book || bw_engine_add_book(feed->host.engine, book, request->symbol.native) != 0) {
-        bw_feed_refuse(feed, BW_NO_CONNECTION, book, "add book", "no slot, or its symbol stands already", now_ns);
+        bw_feed_refuse(feed, BW_NO_CONNECTION, book, "add book", "no slot, or its symbol stands already",
+                       now_ns);
     }
 }
 
-int bw_feed_add_book(bw_feed *feed, const bw_symbol *symbol, uint32_t price_exponent, uint32_t quantity_exponent) {
+int bw_feed_add_book(bw_feed *feed, const bw_symbol *symbol, uint32_t price_exponent,
+                     uint32_t quantity_exponent) {
     bw_book_request *request = malloc(sizeof *request);
     if (!request) return -ENOMEM;
     *request = (bw_book_request){*symbol, price_exponent, quantity_exponent};
@@ -151,7 +153,8 @@ int bw_feed_bind(bw_feed *feed, uint32_t book, uint32_t connection) {
     } else if (!feed->running) {
         bw_engine_bind(feed->host.engine, book, connection);
     } else {
-        result = post_locked(feed, (bw_command){.type = BW_COMMAND_BIND, .book = book, .connection = connection});
+        result =
+            post_locked(feed, (bw_command){.type = BW_COMMAND_BIND, .book = book, .connection = connection});
     }
     pthread_mutex_unlock(&feed->commands.lock);
     return result;
@@ -166,7 +169,8 @@ static bool book_stands(bw_feed *feed, uint32_t book) {
 
 int bw_feed_load_snapshot(bw_feed *feed, uint32_t book, const char *body, size_t bytes) {
     if (!book_stands(feed, book)) return -EINVAL;
-    return post_copy(feed, (bw_command){.type = BW_COMMAND_SNAPSHOT, .book = book}, body, bytes, BW_ENGINE_PADDING);
+    return post_copy(feed, (bw_command){.type = BW_COMMAND_SNAPSHOT, .book = book}, body, bytes,
+                     BW_ENGINE_PADDING);
 }
 
 int bw_feed_resync(bw_feed *feed, uint32_t book, uint32_t reason) {
@@ -220,7 +224,8 @@ static void carry_out_connection(bw_feed *feed, const bw_command *command, int64
     } else if (state != BW_CONNECTION_OPEN) {
         bw_feed_refuse(feed, connection->id, BW_NO_BOOK, "send", "the connection is not open", now_ns);
     } else {
-        bw_connection_send(connection, (enum bw_ws_opcode)command->a, command->payload, command->bytes, now_ns);
+        bw_connection_send(connection, (enum bw_ws_opcode)command->a, command->payload, command->bytes,
+                           now_ns);
     }
 }
 

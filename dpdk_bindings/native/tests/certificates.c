@@ -69,7 +69,8 @@ void test_authority_free(test_authority *authority) {
     free(authority);
 }
 
-void test_authority_issue(test_authority *authority, const char *name, const char *host, long from_s, long to_s) {
+void test_authority_issue(test_authority *authority, const char *name, const char *host, long from_s,
+                          long to_s) {
     char alternative[300];
     EVP_PKEY *key = EVP_EC_gen("P-256");
     CHECK(key);

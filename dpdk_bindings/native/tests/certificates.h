@@ -10,6 +10,7 @@ void test_authority_free(test_authority *authority);
 
 /* Writes `directory`/`name`.pem and `directory`/`name`.key: a certificate for the DNS name `host`, valid
  * from now + from_s to now + to_s. */
-void test_authority_issue(test_authority *authority, const char *name, const char *host, long from_s, long to_s);
+void test_authority_issue(test_authority *authority, const char *name, const char *host, long from_s,
+                          long to_s);
 
 #endif

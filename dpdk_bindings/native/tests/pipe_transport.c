@@ -44,8 +44,10 @@ static void pipe_close(bw_transport *transport) {
 static const bw_transport_ops pipe_ops = {pipe_read, pipe_write, pipe_connected, pipe_poll_fd, pipe_close};
 
 void pipe_open(pipe_end *one, pipe_end *other, size_t capacity) {
-    *one = (pipe_end){.transport = {&pipe_ops}, .peer = other, .data = malloc(capacity), .capacity = capacity};
-    *other = (pipe_end){.transport = {&pipe_ops}, .peer = one, .data = malloc(capacity), .capacity = capacity};
+    *one =
+        (pipe_end){.transport = {&pipe_ops}, .peer = other, .data = malloc(capacity), .capacity = capacity};
+    *other =
+        (pipe_end){.transport = {&pipe_ops}, .peer = one, .data = malloc(capacity), .capacity = capacity};
     CHECK(one->data && other->data);
 }
 

@@ -33,8 +33,8 @@ static bw_tls_context *client_context(const char *authority) {
 
 static bw_tls_context *server_context(const char *certificate) {
     char error[512] = "";
-    bw_tls_context *context = bw_tls_server_context(path(0, certificate, ".pem"), path(1, certificate, ".key"),
-                                                    error, sizeof error);
+    bw_tls_context *context = bw_tls_server_context(path(0, certificate, ".pem"),
+                                                    path(1, certificate, ".key"), error, sizeof error);
     if (!context) fprintf(stderr, "%s\n", error);
     CHECK(context);
     return context;
@@ -64,7 +64,8 @@ static int shake(pair *both) {
     return 0;
 }
 
-static void expect_refused(const char *authority, const char *certificate, const char *host, const char *words) {
+static void expect_refused(const char *authority, const char *certificate, const char *host,
+                           const char *words) {
     bw_tls_context *client = client_context(authority), *server = server_context(certificate);
     pair both;
     open_pair(&both, client, server, host);
@@ -154,7 +155,8 @@ static void test_garbage_and_cut(void) {
     open_pair(&both, client, server, "exchange.example");
     CHECK_EQUAL(shake(&both), 1);
     CHECK_EQUAL(bw_tls_read(both.client, got, sizeof got, &stamp), 0);
-    both.server_end.transport.ops->write(&both.server_end.transport, "\x17\x03\x03\x00\x20................................", 37);
+    both.server_end.transport.ops->write(&both.server_end.transport,
+                                         "\x17\x03\x03\x00\x20................................", 37);
     CHECK_EQUAL(bw_tls_read(both.client, got, sizeof got, &stamp), -EPROTO);
     CHECK(*bw_tls_error(both.client));
     free_pair(&both);

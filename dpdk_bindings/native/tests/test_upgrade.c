@@ -7,7 +7,8 @@
 /* RFC 6455 1.3 */
 static const char key[] = "dGhlIHNhbXBsZSBub25jZQ==";
 #define ACCEPT "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
-#define GOOD "HTTP/1.1 101 Switching Protocols\r\nupgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n" ACCEPT
+#define GOOD                                                                                                 \
+    "HTTP/1.1 101 Switching Protocols\r\nupgrade: WebSocket\r\nConnection: keep-alive, Upgrade\r\n" ACCEPT
 
 static int parse(const char *text, bool deflate, bw_upgrade_answer *answer) {
     size_t bytes = strlen(text);
@@ -29,9 +30,12 @@ static void test_response(void) {
     CHECK(strcmp(answer.why, "HTTP/1.1 429 Too Many Requests") == 0);
     CHECK_EQUAL(parse("SSH-2.0-OpenSSH_9.2\r\n", false, &answer), -1);
     CHECK_EQUAL(answer.status, 0);
-    CHECK_EQUAL(parse("HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", false, &answer), -1);
+    CHECK_EQUAL(parse("HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n", false, &answer),
+                -1);
     CHECK_EQUAL(parse("HTTP/1.1 101 x\r\nUpgrade: websocket\r\n" ACCEPT "\r\n", false, &answer), -1);
-    CHECK_EQUAL(parse("HTTP/1.1 101 x\r\nSec-WebSocket-Accept: c29tZXRoaW5nIGVsc2UgYWx0b2c=\r\n\r\n", false, &answer), -1);
+    CHECK_EQUAL(
+        parse("HTTP/1.1 101 x\r\nSec-WebSocket-Accept: c29tZXRoaW5nIGVsc2UgYWx0b2c=\r\n\r\n", false, &answer),
+        -1);
     CHECK(strstr(answer.why, "Sec-WebSocket-Accept"));
     CHECK_EQUAL(parse(GOOD "Bad header\r\n\r\n", false, &answer), -1);
     CHECK_EQUAL(parse(GOOD "Sec-WebSocket-Protocol: chat\r\n\r\n", false, &answer), -1);
@@ -45,8 +49,12 @@ static void test_response_extensions(void) {
     CHECK(answer.deflate);
     CHECK(parse(GOOD "\r\n", true, &answer) > 0);
     CHECK(!answer.deflate);
-    CHECK_EQUAL(parse(GOOD "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=7\r\n\r\n", true, &answer), -1);
-    CHECK_EQUAL(parse(GOOD "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=9\r\n\r\n", true, &answer), -1);
+    CHECK_EQUAL(parse(GOOD "Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=7\r\n\r\n",
+                      true, &answer),
+                -1);
+    CHECK_EQUAL(parse(GOOD "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits=9\r\n\r\n",
+                      true, &answer),
+                -1);
     CHECK_EQUAL(parse(GOOD "Sec-WebSocket-Extensions: x-other\r\n\r\n", true, &answer), -1);
 }
 
@@ -59,9 +67,11 @@ static void test_request_and_answer_fit(void) {
     int bytes = bw_upgrade_request(request, sizeof request, "localhost:8443", "/ws?x=1",
                                    "Origin: https://a.example\r\nAuthorization: Bearer t\r\n", false, made);
     CHECK(bytes > 0);
-    for (int cut = 0; cut < bytes; cut++) CHECK_EQUAL(bw_upgrade_request_parse(request, (size_t)cut, &upgrade), 0);
+    for (int cut = 0; cut < bytes; cut++)
+        CHECK_EQUAL(bw_upgrade_request_parse(request, (size_t)cut, &upgrade), 0);
     CHECK_EQUAL(bw_upgrade_request_parse(request, (size_t)bytes, &upgrade), bytes);
-    CHECK(upgrade.upgrade && upgrade.get && strcmp(upgrade.path, "/ws?x=1") == 0 && strcmp(upgrade.key, key) == 0);
+    CHECK(upgrade.upgrade && upgrade.get && strcmp(upgrade.path, "/ws?x=1") == 0 &&
+          strcmp(upgrade.key, key) == 0);
     CHECK(strcmp(upgrade.origin, "https://a.example") == 0 && strcmp(upgrade.authorization, "Bearer t") == 0);
     int reply = bw_upgrade_response(response, sizeof response, upgrade.key);
     CHECK_EQUAL(reply, 129);
@@ -71,7 +81,8 @@ static void test_request_and_answer_fit(void) {
     CHECK_EQUAL(bw_upgrade_request(request, sizeof request, "a\r\nX: y", "/", "", false, key), -1);
     CHECK_EQUAL(bw_upgrade_request(request, sizeof request, "a", "/a b", "", false, key), -1);
     CHECK_EQUAL(bw_upgrade_request(request, sizeof request, "a", "/", "X: y", false, key), -1);
-    CHECK_EQUAL(bw_upgrade_request(request, sizeof request, "a", "/", "X: y\r\n\r\nbody\r\n", false, key), -1);
+    CHECK_EQUAL(bw_upgrade_request(request, sizeof request, "a", "/", "X: y\r\n\r\nbody\r\n", false, key),
+                -1);
 }
 
 static int asks(const char *fields) {
@@ -94,7 +105,8 @@ static void test_request_refusals(void) {
     CHECK_EQUAL(asks(REST KEY KEY "Sec-WebSocket-Version: 13\r\n"), -400);
     CHECK_EQUAL(asks(REST "Sec-WebSocket-Key: short\r\nSec-WebSocket-Version: 13\r\n"), -400);
     CHECK_EQUAL(asks("Host: a\r\nUpgrade: websocket\r\n" KEY "Sec-WebSocket-Version: 13\r\n"), -400);
-    CHECK_EQUAL(asks("Upgrade: websocket\r\nConnection: upgrade\r\n" KEY "Sec-WebSocket-Version: 13\r\n"), -400);
+    CHECK_EQUAL(asks("Upgrade: websocket\r\nConnection: upgrade\r\n" KEY "Sec-WebSocket-Version: 13\r\n"),
+                -400);
     CHECK_EQUAL(asks("no colon\r\n"), -400);
     CHECK_EQUAL(bw_upgrade_request_parse("\x16\x03\x01\r\n\r\n", 7, &upgrade), -400);
     static char large[BW_UPGRADE_BYTES_MAX];

@@ -170,8 +170,15 @@ static void test_deflate(void) {
 }
 
 static void test_utf8(void) {
-    static const char *good[] = {"", "a", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80",
-                                 "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf"};
+    static const char *good[] = {"",
+                                 "a",
+                                 "\xc2\x80",
+                                 "\xdf\xbf",
+                                 "\xe0\xa0\x80",
+                                 "\xed\x9f\xbf",
+                                 "\xee\x80\x80",
+                                 "\xf0\x90\x80\x80",
+                                 "\xf4\x8f\xbf\xbf"};
     static const char *bad[] = {"\x80", "\xc1\xbf", "\xc2", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xe2\x82",
                                 "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff", "\xc3("};
     char text[300];

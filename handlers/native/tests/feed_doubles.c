@@ -84,8 +84,8 @@ void bw_engine_connection_down(bw_engine *engine, uint32_t connection, uint32_t 
     seen.downs++;
 }
 
-void bw_engine_frame(bw_engine *engine, uint32_t connection, const char *text, size_t bytes, int64_t receive_ns,
-                     int64_t plaintext_ns) {
+void bw_engine_frame(bw_engine *engine, uint32_t connection, const char *text, size_t bytes,
+                     int64_t receive_ns, int64_t plaintext_ns) {
     (void)engine, (void)connection;
     if (receive_ns <= 0 || plaintext_ns < receive_ns) seen.bad_stamps++;
     copy(seen.last_frame, sizeof seen.last_frame, text, bytes);
@@ -93,7 +93,8 @@ void bw_engine_frame(bw_engine *engine, uint32_t connection, const char *text, s
     seen.frames++;
 }
 
-void bw_engine_load_snapshot(bw_engine *engine, uint32_t book, const char *body, size_t bytes, int64_t now_ns) {
+void bw_engine_load_snapshot(bw_engine *engine, uint32_t book, const char *body, size_t bytes,
+                             int64_t now_ns) {
     (void)engine, (void)book, (void)now_ns;
     copy(seen.last_frame, sizeof seen.last_frame, body, bytes);
     seen.snapshots++;
@@ -109,8 +110,8 @@ void bw_engine_set_state(bw_engine *engine, uint32_t book, uint32_t state, uint3
     seen.states++;
 }
 
-void bw_engine_quarantine(bw_engine *engine, uint32_t connection, const char *text, size_t bytes, const char *why,
-                          int64_t now_ns) {
+void bw_engine_quarantine(bw_engine *engine, uint32_t connection, const char *text, size_t bytes,
+                          const char *why, int64_t now_ns) {
     (void)engine, (void)connection, (void)text, (void)bytes, (void)now_ns;
     copy(seen.last_why, sizeof seen.last_why, why, strlen(why));
     seen.quarantined++;

@@ -60,8 +60,8 @@ static bw_event next(runner *runner) {
 static bw_event expect(runner *runner, uint32_t type, uint32_t code, int64_t a) {
     bw_event event = next(runner);
     if (event.type != type || event.code != code || event.a != a) {
-        fprintf(stderr, "event %u code %u a %ld \"%.*s\", expected %u %u %ld\n", event.type, event.code, (long)event.a,
-                (int)event.text_bytes, event.text, type, code, (long)a);
+        fprintf(stderr, "event %u code %u a %ld \"%.*s\", expected %u %u %ld\n", event.type, event.code,
+                (long)event.a, (int)event.text_bytes, event.text, type, code, (long)a);
         exit(1);
     }
     return event;
@@ -76,7 +76,10 @@ static void stop(runner *runner) {
 }
 
 static bw_connect_spec target(unsigned port) {
-    return (bw_connect_spec){.secure = secure, .address = "127.0.0.1", .port = (uint16_t)port, .host = "localhost",
+    return (bw_connect_spec){.secure = secure,
+                             .address = "127.0.0.1",
+                             .port = (uint16_t)port,
+                             .host = "localhost",
                              .path = "/feed"};
 }
 

@@ -213,6 +213,7 @@ class Supervisor:
         while not self._stop.is_set():
             exchanges = self._observer.look()
             progress.show(exchanges)
+            self._write_status()
             if all(exchange.all_live for exchange in exchanges) and await answers(self.config):
                 break
             with suppress(TimeoutError):
@@ -221,6 +222,7 @@ class Supervisor:
         if self._stop.is_set():
             return
         self.ready = True
+        self._write_status()
         self._say_ready()
 
     def _say_ready(self) -> None:
@@ -293,7 +295,10 @@ class Supervisor:
 
     async def _end(self) -> None:
         """Stops all processes and takes away what they leave when they are killed."""
-        await asyncio.gather(*(child.stop() for child in self.children))
+        played = [child for child in self.children if child.name.startswith("simulator ")]
+        own = [child for child in self.children if child not in played]
+        await asyncio.gather(*(child.stop() for child in own))  # before the exchanges they listen to
+        await asyncio.gather(*(child.stop() for child in played))
         for task in self._tasks:
             task.cancel()
         results = await asyncio.gather(*self._tasks, return_exceptions=True)

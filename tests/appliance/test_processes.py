@@ -99,7 +99,8 @@ from appliance.processes import Child
 from handlers.logs import Log
 async def main():
     code = "import signal; print('up', flush=True); signal.pause()"
-    kept = Child("x", lambda: [sys.executable, "-c", code], log=Log("x"), said=lambda line: print(kept.pid, flush=True))
+    told = lambda line: print(kept.pid, flush=True)
+    kept = Child("x", lambda: [sys.executable, "-c", code], log=Log("x"), said=told)
     await kept.run()
 asyncio.run(main())
 """

@@ -108,9 +108,8 @@ def difference(ours: Key, true: Key) -> str:
     """The first levels that differ, for a failure's message."""
     parts = []
     for name, mine, theirs in zip(("bids", "asks"), ours, true, strict=True):
-        parts.append(
-            f"{name} ours-only {sorted(set(mine) - set(theirs))[:4]} true-only {sorted(set(theirs) - set(mine))[:4]}"
-        )
+        extra, missing = sorted(set(mine) - set(theirs))[:4], sorted(set(theirs) - set(mine))[:4]
+        parts.append(f"{name} ours only {extra}, true only {missing}")
     return "; ".join(parts)
 
 

@@ -74,10 +74,11 @@ def test_c_functions_fit_a_screen() -> None:
     assert long == []
 
 
-def test_lines_fit_the_page() -> None:
+def test_lines_of_c_fit_the_page() -> None:
+    """Python's are held by ruff."""
     wide = [
         f"{path}:{number} {len(line)}"
-        for path in _ours(".py", ".c", ".h")
+        for path in _ours(".c", ".h")
         for number, line in enumerate(text_of(path).splitlines(), 1)
         if len(line) > LINE_CHARACTERS_MAX and "http" not in line
     ]

@@ -11,7 +11,9 @@ from house import sources, text_of, tracked
 LATER = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
 BINARY = {".gz", ".png", ".svg", ".ico", ".parquet", ".bin"}
 # Paths of somebody's machine, and indexes a lock must not pin a user to.
-MACHINE = re.compile(r"/(?:home|root|Users|work)/\w|(?:files\.pythonhosted|pypi\.org|registry\.npmjs)")
+MACHINE = re.compile(
+    r"/(?:home|root|Users|work)/(?!you/)\w|(?:files\.pythonhosted|pypi\.org|registry\.npmjs)"
+)
 
 
 def texts() -> list[tuple[Path, str]]:

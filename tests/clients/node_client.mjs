@@ -24,6 +24,11 @@ function put(book, message) {
   }
 }
 
+// seq alone is not enough: a restarted writer counts from the beginning again
+function moment(message) {
+  return `${message.data.seq}:${message.data.pub_ns}`
+}
+
 function text(book) {
   return ['bids', 'asks'].map((side) => [...book[side].values()].map((row) => row.join()).sort().join(';')).join('|')
 }
@@ -55,7 +60,7 @@ function takeDelta(message) {
     channel[message.type]++
     channel.conflated += message.conflated ?? 0
     channel.seq = message.data.seq
-    channel.at.set(channel.seq, text(channel))
+    channel.at.set(moment(message), text(channel))
   } else errors.push(JSON.stringify(message))
 }
 
@@ -63,7 +68,7 @@ function takeSnapshot(message) {
   if (message.type !== 'snapshot') return
   const book = { bids: new Map(), asks: new Map() }
   put(book, message)
-  snapshots.push([message.channel, message.data.seq, text(book)])
+  snapshots.push([message.channel, moment(message), text(book)])
 }
 
 function rows(book, side) {
@@ -73,8 +78,8 @@ function rows(book, side) {
 }
 
 function state() {
-  const compared = snapshots.filter(([name, seq]) => channels.get(name).at.has(seq))
-  const different = compared.filter(([name, seq, book]) => channels.get(name).at.get(seq) !== book)
+  const compared = snapshots.filter(([name, when]) => channels.get(name).at.has(when))
+  const different = compared.filter(([name, when, book]) => channels.get(name).at.get(when) !== book)
   const found = {}
   for (const [name, { at, ...rest }] of channels)
     found[name] = { ...rest, bids: rows(rest, 'bids'), asks: rows(rest, 'asks') }

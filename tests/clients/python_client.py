@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import websockets
 
+Moment = tuple[int, int]  # seq and pub_ns: a restarted writer counts from the beginning again
 Level = tuple[Any, ...]  # price, quantity, orders and in a fullbook the exchange
 SMALL_BUFFER = 32768  # a slow client's: what stands in it cannot be conflated any more
 
@@ -30,7 +31,7 @@ class Channel:
         self.counts = {"snapshot": 0, "delta": 0, "conflated": 0}
         self.sides: dict[str, dict[Level, Level]] = {"bids": {}, "asks": {}}
         self.seq = -1
-        self.at: dict[int, int] = {}  # seq -> hash of the book at it
+        self.at: dict[Moment, int] = {}  # -> hash of the book at it
 
     def apply(self, message: dict[str, Any]) -> None:
         data = message["data"]
@@ -47,7 +48,8 @@ class Channel:
                 else:
                     side[key] = level
         self.seq = int(data["seq"])
-        self.at[self.seq] = hash(self.book())
+        self.moment: Moment = self.seq, int(data["pub_ns"])
+        self.at[self.moment] = hash(self.book())
 
     def book(self) -> tuple[frozenset[Level], frozenset[Level]]:
         return frozenset(self.sides["bids"].values()), frozenset(self.sides["asks"].values())
@@ -103,7 +105,7 @@ class Client:
         self.pause_s: float = order["pause_s"]
         self.channels = {name: Channel() for name in order["channels"]}
         self.errors: list[Any] = []
-        self.snapshots: list[tuple[str, int, int]] = []  # channel, seq, hash
+        self.snapshots: list[tuple[str, Moment, int]] = []  # channel, when, hash
 
     async def read_deltas(self) -> None:
         connection = await connect(self.order["url"], self.pause_s > 0)
@@ -127,13 +129,13 @@ class Client:
             if message["type"] == "snapshot":
                 seen = Channel()
                 seen.apply(message)
-                self.snapshots.append((message["channel"], seen.seq, hash(seen.book())))
+                self.snapshots.append((message["channel"], seen.moment, hash(seen.book())))
 
     def state(self) -> dict[str, Any]:
         compared = [
-            self.channels[name].at[seq] == book
-            for name, seq, book in self.snapshots
-            if seq in self.channels[name].at
+            self.channels[name].at[moment] == book
+            for name, moment, book in self.snapshots
+            if moment in self.channels[name].at
         ]
         return {
             "channels": {name: channel.state() for name, channel in self.channels.items()},

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -18,6 +19,7 @@ from appliance.observe import Observer
 from handlers.shm import Book, BusyError, OverrunError, Ring, Segment, WriterGoneError
 from handlers.shm_layout import BookState
 
+NOISE_S = 2.0  # two cores run everything here, tests included
 Key = tuple[tuple[tuple[Decimal, Decimal], ...], tuple[tuple[Decimal, Decimal], ...]]
 
 
@@ -147,6 +149,38 @@ class Witness:
 
     def _complain(self, what: str, book: int) -> None:
         self.complaints.append(f"{self.exchange} {self._segment.symbols[book].canonical}: {what}")
+
+
+@asynccontextmanager
+async def watched(observer: Observer, exchanges: Sequence[str]) -> AsyncIterator[None]:
+    """Follows exchanges that must notice nothing while the block runs."""
+    witnesses = []
+    for name in exchanges:
+        segment = observer.segment(name)
+        assert segment is not None
+        witnesses.append(Witness(name, segment))
+
+    async def follow() -> None:
+        while True:
+            for witness in witnesses:
+                witness.look()
+            await asyncio.sleep(0.02)
+
+    following = asyncio.create_task(follow())
+    begun_s = time.monotonic()
+    try:
+        yield
+        await asyncio.sleep(max(0.0, 0.5 - (time.monotonic() - begun_s)))
+    finally:
+        following.cancel()
+        (end,) = await asyncio.gather(following, return_exceptions=True)
+    assert isinstance(end, asyncio.CancelledError), f"the witnesses fell: {end!r}"
+    for witness in witnesses:
+        assert witness.complaints == []
+        assert witness.records > 0, f"{witness.exchange} stood still"
+        assert witness.longest_pause_s < NOISE_S, (
+            f"{witness.exchange}: silent for {witness.longest_pause_s:.1f} s"
+        )
 
 
 async def until(happened: Callable[[], bool], seconds: float, what: str, every_s: float = 0.02) -> float:

@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import pytest
 from box import EXCHANGES, Box, running
-from play import Player, Witness, until
+from play import Player, until, watched
 
 from appliance.observe import Observer
 
@@ -25,7 +25,6 @@ GROUPS = (("binance", "kraken"), ("coinbase", "okx", "bybit"))
 STEP_S = 0.04
 STEADY_STEPS = 4  # right so many times running
 HABIT_UPDATES = 110
-NOISE_S = 2.0  # two cores run everything here, tests included
 
 # What the README promises, seconds from the fault to LIVE and right again.
 UPDATE_S = 10.0
@@ -200,35 +199,3 @@ async def test_a_fault_takes_the_book_out_until_it_is_right_again(box: Box, case
                 times = await asyncio.gather(*(suffer(player, case) for player in made))
                 took.update(zip(struck, times, strict=True))
     print(f"{case.name}: " + ", ".join(f"{name} {seconds:.1f} s" for name, seconds in took.items()))
-
-
-@asynccontextmanager
-async def watched(observer: Observer, exchanges: Sequence[str]) -> AsyncIterator[None]:
-    """Follows exchanges that must notice nothing while the block runs."""
-    witnesses = []
-    for name in exchanges:
-        segment = observer.segment(name)
-        assert segment is not None
-        witnesses.append(Witness(name, segment))
-
-    async def follow() -> None:
-        while True:
-            for witness in witnesses:
-                witness.look()
-            await asyncio.sleep(0.02)
-
-    following = asyncio.create_task(follow())
-    begun_s = time.monotonic()
-    try:
-        yield
-        await asyncio.sleep(max(0.0, 0.5 - (time.monotonic() - begun_s)))
-    finally:
-        following.cancel()
-        (end,) = await asyncio.gather(following, return_exceptions=True)
-    assert isinstance(end, asyncio.CancelledError), f"the witnesses fell: {end!r}"
-    for witness in witnesses:
-        assert witness.complaints == []
-        assert witness.records > 0, f"{witness.exchange} stood still"
-        assert witness.longest_pause_s < NOISE_S, (
-            f"{witness.exchange}: silent for {witness.longest_pause_s:.1f} s"
-        )

@@ -48,7 +48,7 @@ async def test_snapshot_and_update(play: Any) -> None:
     for text in texts:
         message = json.loads(text)
         (data,) = message["data"]
-        assert list(data) == ["asks", "bids", "ts", "checksum", "prevSeqId", "seqId"]
+        assert list(data) == ["asks", "bids", "ts", "checksum", "seqId", "prevSeqId"]
         assert data["checksum"] == 0
         assert re.fullmatch(r"\d{13}", data["ts"])
         assert data["prevSeqId"] == (-1 if chain is None else chain)

@@ -195,7 +195,7 @@ class Okx(Exchange):
         return (
             f'{{"arg":{{"channel":"books","instId":"{book.name}"}},"action":"{action}","data":[{{'
             f'"asks":[{ask_text}],"bids":[{bid_text}],"ts":"{self.clock.now_ms()}",'
-            f'"checksum":{self._checksum(book, marks)},"prevSeqId":{previous},"seqId":{current}}}]}}'
+            f'"checksum":{self._checksum(book, marks)},"seqId":{current},"prevSeqId":{previous}}}]}}'
         ).encode()
 
     def _levels(self, book: SimulatedBook, changes: list[Change]) -> str:

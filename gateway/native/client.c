@@ -178,6 +178,8 @@ void bw_client_close(bw_gateway *gateway, bw_client *client, uint16_t code, cons
         bw_client_kill(gateway, client, code);
         return;
     }
+    if (!client->blocked) bw_client_flush(gateway, client); /* what was said before still goes out */
+    if (client->state == BW_CLIENT_DEAD) return;
     client->closing = true;
     client->close_code = code;
     client->closing_ns = gateway->now_ns;
@@ -295,6 +297,7 @@ static void client_request(bw_gateway *gateway, bw_client *client, const bw_ws_e
 }
 
 static void client_event(bw_gateway *gateway, bw_client *client, const bw_ws_event *event) {
+    if (client->closing && event->type != BW_WS_CLOSED) return; /* only its close frame still matters */
     switch (event->type) {
     case BW_WS_CLOSED:
         if (client->closing) {

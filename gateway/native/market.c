@@ -48,6 +48,9 @@ bw_market *bw_market_want(bw_gateway *gateway, const bw_subscription *subscripti
     memcpy(market->symbol, subscription->symbol, sizeof market->symbol);
     market->next = gateway->markets;
     gateway->markets = market;
+    for (uint32_t i = 0; i < gateway->source_count; i++) { /* one may have come since the last tick */
+        if (!gateway->source[i].segment) bw_source_check(gateway, &gateway->source[i]);
+    }
     if (kind == BW_VIEW_STATUS) return market;
     if (kind == BW_VIEW_SUM) market->stamps.receive_ns = 0; /* the newest of its books */
     for (uint32_t i = 0; i < gateway->source_count; i++) {

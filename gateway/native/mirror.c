@@ -17,7 +17,6 @@ bw_mirror *bw_mirror_want(bw_gateway *gateway, bw_source *source, const char *sy
     mirror->next = source->mirrors;
     source->mirrors = mirror;
     BW_COUNT(gateway->stats, mirrors, 1);
-    if (!source->segment) bw_source_check(gateway, source); /* it may have come since the last tick */
     bw_mirror_attach(gateway, mirror);
     return mirror;
 }

@@ -14,18 +14,17 @@ from collections import Counter
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-import orjson
-
 from handlers import status
 from handlers._ffi import lib
 from handlers.backoff import Backoff
 from handlers.budget import SharedBudget
+from handlers.comparison import Comparison
 from handlers.dialling import Dialler
 from handlers.facts import Instrument, Sync, Venue
 from handlers.lines import CLOSE_NORMAL, Line, Phase
 from handlers.logs import Log
 from handlers.native_feed import Event, NativeFeed
-from handlers.rest import Rest, RestError
+from handlers.rest import Rest
 from handlers.settings import FeedSettings
 from handlers.snapshots import Snapshots
 from handlers.subscriptions import State
@@ -78,12 +77,13 @@ class Keeper:
         self._spare: int | None = len(lines)
         self._states: list[int] = [lib.BW_BOOK_SYNCING] * len(books)
         self._were_live: set[int] = set()
+        self._comparison = Comparison(venue, rest, native, books, self, log)
         self._watch = Watch(venue, native, books, self, log)
+        self._postponed: set[int] = set()  # want a snapshot once they are subscribed
         self._restarts: dict[int, Backoff] = {}
         self._restart_at: dict[int, float] = {}
         self._refused: dict[int, tuple[str, float]] = {}  # the venue's words, when to ask again
         self._reconnects: Counter[str] = Counter()
-        self._totals: Counter[str] = Counter()
         self._bells: dict[str, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -192,6 +192,7 @@ class Keeper:
         before, self._states[book] = self._states[book], state
         if state == lib.BW_BOOK_LIVE:
             self._were_live.add(book)
+            self._refused.pop(book, None)
             line = self._line_of(book)
             line.subscriptions.seen(self._rows[book].native)
         elif before == lib.BW_BOOK_LIVE:
@@ -206,8 +207,14 @@ class Keeper:
             self._snapshots.again(book, was_live=book in self._were_live)
 
     def want_snapshot(self, book: int) -> None:
-        if self._snapshots is not None:
+        """A snapshot helps only where the updates after it will come: not while we resubscribe."""
+        if self._snapshots is None:
+            return
+        row = self._line_of(book).subscriptions.rows[self._rows[book].native]
+        if row.state in (State.STANDING, State.REQUESTED):
             self._snapshots.want(book, was_live=book in self._were_live)
+        else:
+            self._postponed.add(book)
 
     def restart(self, book: int, now: float) -> None:
         """A fresh subscription for the book: at once, or after a growing delay if that did not help."""
@@ -217,6 +224,7 @@ class Keeper:
         delay = backoff.fail() if backoff.failures else 0.0
         backoff.failures = max(1, backoff.failures)
         self._restart_at[book] = now + delay
+        self._resubscribe_due(now)
 
     def settled(self, book: int) -> None:
         """The book held: its next trouble starts with short delays again."""
@@ -237,9 +245,24 @@ class Keeper:
             if line.phase is Phase.WAITING and line.dial_at <= now:
                 self._dial(line, now)
             room -= line.tick(now, room)
+        self._resubscribe_due(now)
+        for book in self._postponed & self._standing() if self._postponed else ():
+            self._postponed.discard(book)
+            self.want_snapshot(book)
+
+    def _resubscribe_due(self, now: float) -> None:
         for book in [book for book, at in self._restart_at.items() if at <= now]:
             del self._restart_at[book]
             self._line_of(book).subscriptions.resubscribe(self._rows[book].native)
+
+    def _standing(self) -> set[int]:
+        """Books whose subscription stands."""
+        return {
+            line.books[symbol]
+            for line in self.lines
+            for symbol, row in line.subscriptions.rows.items()
+            if row.state is State.STANDING
+        }
 
     def _room(self) -> int:
         """How many more symbols may be subscribed now: deltas of books without snapshot take memory."""
@@ -297,23 +320,17 @@ class Keeper:
 
     def compare(self, book: int) -> None:
         """A silent book against the venue's REST book, in the background."""
-        self._spawn(self._compare(book))
+        self._spawn(self._comparison.silent(book))
 
-    async def _compare(self, book: int) -> None:
-        how = self.venue.snapshots[0]
-        try:
-            body = await self._rest.get(how.path(self._rows[book].native), how.weight)
-            number = _sequence(self.venue, body)
-        except (RestError, ValueError, KeyError) as error:
-            self._log("comparison_failed", symbol=self._rows[book].canonical, reason=error)
-            return
-        missed = number > self._native.book(book).venue_sequence
-        self._log("compared", symbol=self._rows[book].canonical, missed=missed)
-        if missed:  # the venue went on without us: the subscription is dead
-            self._native.resync(book, lib.BW_REASON_SILENT)
-            self.restart(book, time.monotonic())
-        else:
-            self._native.load_snapshot(book, body)
+    def quiet_start(self, book: int) -> None:
+        """A subscribed book without a message: is the market quiet, or the subscription dead?"""
+        if self._snapshots is not None and not self._snapshots.waits(book):
+            self._spawn(self._comparison.quiet_start(book))
+
+    def awaits_start(self, book: int) -> bool:
+        """Whether the book has no levels and no snapshot is on its way."""
+        starting = self._states[book] in (lib.BW_BOOK_SYNCING, lib.BW_BOOK_RESYNC)
+        return starting and self._snapshots is not None and not self._snapshots.waits(book)
 
     def _roll_over(self, now: float) -> None:
         """Replaces connections near their end.
@@ -369,28 +386,18 @@ class Keeper:
 
     def status(self) -> dict[str, Any]:
         """What handlers.status documents."""
-        names = ("syncing", "live", "stale", "resync", "down")
-        states = Counter(self._states)
-        sums = Counter(
-            {
-                name: sum(getattr(line.subscriptions, name) for line in self.lines)
-                for name in ("requested", "acknowledged")
-            }
-        )
         return {
             "exchange": self.venue.id,
             "pid": os.getpid(),
             "time": time.time(),
             "websocket_url": self._url,
             "rest_url": self._rest.base,
-            "books": {"wanted": len(self._rows), **{name: states[at] for at, name in enumerate(names)}},
-            "subscriptions": {
-                **sums,
-                "refused": len(self._refused),
-                "standing": sum(line.subscriptions.count(State.STANDING) for line in self.lines),
-            },
+            "books": status.books(self._states),
+            "subscriptions": status.subscriptions(self.lines, len(self._refused)),
             "refused": {self._rows[book].native: words for book, (words, _) in self._refused.items()},
-            "connections": [self._connection_status(line) for line in self.lines],
+            "connections": [
+                status.connection(line, self._native.connection(line.connection)) for line in self.lines
+            ],
             "reconnects": dict(self._reconnects),
             "rest": {
                 "requests": self._rest.requests,
@@ -403,25 +410,3 @@ class Keeper:
             "connects": status.budget(self._connects.state()),
             "events_dropped": self._native.events_dropped,
         }
-
-    def _connection_status(self, line: Line) -> dict[str, Any]:
-        view = self._native.connection(line.connection)
-        return {
-            "id": line.connection,
-            "state": line.phase.value,
-            "symbols": len(line.books),
-            "standing": line.subscriptions.count(State.STANDING),
-            "messages": view.messages,
-            "bytes": view.bytes,
-            "opened": view.opened_ns / 1e9,
-            "last_message": view.last_message_ns / 1e9,
-        }
-
-
-def _sequence(venue: Venue, body: bytes) -> int:
-    """The update id of a REST snapshot, where the venue's facts say it stands."""
-    path = next(message.last for message in venue.messages if message.kind == "rest_snapshot")
-    value = orjson.loads(body)
-    for key in (path or "").split("."):
-        value = value[key]
-    return int(value)

@@ -17,12 +17,18 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from handlers.budget import BudgetState
+from handlers.lines import Line
+from handlers.subscriptions import State
+
+STATES = ("syncing", "live", "stale", "resync", "down")  # enum bw_book_state
 
 
 def write(path: Path, status: dict[str, Any]) -> None:
@@ -35,3 +41,32 @@ def write(path: Path, status: dict[str, Any]) -> None:
 def budget(state: BudgetState) -> dict[str, Any]:
     breaker = {"open_until": state.open_until, "reason": state.reason}
     return {"used": state.used, "limit": state.limit, "breaker": breaker}
+
+
+def books(states: Sequence[int]) -> dict[str, int]:
+    counts = Counter(states)
+    return {"wanted": len(states), **{name: counts[at] for at, name in enumerate(STATES)}}
+
+
+def subscriptions(lines: Sequence[Line], refused: int) -> dict[str, int]:
+    all_of = [line.subscriptions for line in lines]
+    return {
+        "requested": sum(one.requested for one in all_of),
+        "acknowledged": sum(one.acknowledged for one in all_of),
+        "refused": refused,
+        "standing": sum(one.count(State.STANDING) for one in all_of),
+    }
+
+
+def connection(line: Line, view: Any) -> dict[str, Any]:
+    """``view`` is a bw_connection_view."""
+    return {
+        "id": line.connection,
+        "state": line.phase.value,
+        "symbols": len(line.books),
+        "standing": line.subscriptions.count(State.STANDING),
+        "messages": view.messages,
+        "bytes": view.bytes,
+        "opened": view.opened_ns / 1e9,
+        "last_message": view.last_message_ns / 1e9,
+    }

@@ -179,6 +179,10 @@ class Subscriptions:
         self._requests = [one for one in self._requests if now - one.sent <= OVERDUE_S]
         return [row.symbol for row in late], exhausted
 
+    def unanswered_s(self, now: float) -> float:
+        """Age of the oldest request that waits for its answer, 0 if none does."""
+        return max((now - one.sent for one in self._requests), default=0.0)
+
     def _stand(self, row: Subscription) -> None:
         row.state, row.tries = State.STANDING, 0
         self.acknowledged += 1

@@ -19,7 +19,8 @@ from handlers.native_feed import BookView, NativeFeed
 from handlers.subscriptions import State
 
 STUCK_S = 30.0  # a book that stands subscribed but is not live for so long is started over
-QUIET_START_S = 3.0  # a subscribed book without any message: its snapshot is fetched all the same
+ANSWER_S = 4.0  # a connection on which nothing follows a request for so long is dead
+QUIET_START_S = 3.0  # a subscribed book without any message so long is looked into
 
 
 class Repairs(Protocol):
@@ -29,7 +30,7 @@ class Repairs(Protocol):
 
     def settled(self, book: int) -> None: ...
 
-    def want_snapshot(self, book: int) -> None: ...
+    def quiet_start(self, book: int) -> None: ...
 
     def compare(self, book: int) -> None: ...
 
@@ -55,7 +56,9 @@ class Watch:
         now_ns = time.time_ns()
         heard_ns = self._native.connection(line.connection).last_receive_ns
         silent_s = min(now - line.opened_at, (now_ns - heard_ns) / 1e9)
-        if silent_s > self._venue.heartbeat.silence_s:
+        unanswered_s = line.subscriptions.unanswered_s(now)
+        deaf = unanswered_s > ANSWER_S and silent_s > unanswered_s  # we spoke, and nothing came since
+        if deaf or silent_s > self._venue.heartbeat.silence_s:
             line.reconnect("silent connection", at_once=True)
             return
         for symbol, row in line.subscriptions.rows.items():
@@ -70,7 +73,7 @@ class Watch:
                 self._repairs.settled(book)
             self._silence(line, book, view, now, now_ns)
         elif self._by_rest and stands_s > QUIET_START_S:
-            self._repairs.want_snapshot(book)
+            self._repairs.quiet_start(book)
         elif stands_s > STUCK_S:
             self._repairs.restart(book, now)
 

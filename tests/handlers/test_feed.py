@@ -233,6 +233,59 @@ async def test_a_banned_address_waits_as_told_and_says_so(world: World) -> None:
     await world.equals("binance", feed, segment)
 
 
+async def test_a_subscription_that_is_acknowledged_and_dead_never_shows_a_live_book(world: World) -> None:
+    await world.control("binance", "fault", {"fault": "refuse_subscription", "symbol": "BTC-USDT"})
+    feed = await world.feed("binance")
+    await feed.until("a segment", feed.settings.segment_path.exists)
+    segment = Segment.open(feed.settings.segment_path)
+    book = segment.index("BTC-USDT")
+
+    def told() -> bool:
+        assert segment.books["state"][book] != BookState.LIVE
+        return any(line.startswith("acknowledged_but_silent") for line in feed.lines)
+
+    await feed.until("noticed", told)
+    await world.control("binance", "fault", {"fault": "clear"})
+    await feed.until("live", lambda: set(segment.books["state"]) == {BookState.LIVE}, 20.0)
+    await world.equals("binance", feed, segment)
+
+
+async def test_a_quiet_market_goes_live_without_a_single_update(world: World) -> None:
+    await world.control("binance", "pause", {})
+    feed = await world.feed("binance")
+    segment = await feed.until_live(3, 20.0)
+    assert updates(segment) == 1
+    await world.equals("binance", feed, segment)
+
+
+@LONG
+@pytest.mark.parametrize("exchange", VENUES)
+async def test_a_symbol_that_falls_silent_is_stale_then_subscribed_afresh(
+    exchange: str, world: World
+) -> None:
+    feed = await world.feed(exchange)
+    segment = await feed.until_live(3)
+    symbol = segment.symbols[0].canonical
+    await feed.until("learned", lambda: updates(segment) > 150)
+    await world.control(exchange, "fault", {"fault": "silence", "symbol": symbol, "until": "resubscribe"})
+    await feed.until("not live", lambda: segment.books["state"][0] != BookState.LIVE, 16.0)
+    await feed.until("live again", lambda: segment.books["state"][0] == BookState.LIVE, 10.0)
+    await world.equals(exchange, feed, segment)
+    assert int(segment.stats["connects"]) == 1
+
+
+@LONG
+@pytest.mark.parametrize("exchange", VENUES)
+async def test_a_half_open_socket_is_left(exchange: str, world: World) -> None:
+    feed = await world.feed(exchange)
+    segment = await feed.until_live(3)
+    await feed.until("learned", lambda: updates(segment) > 150)
+    await world.control(exchange, "fault", {"fault": "half_open"})
+    await feed.until("not live", lambda: set(segment.books["state"]) != {BookState.LIVE}, 20.0)
+    await feed.until("live again", lambda: set(segment.books["state"]) == {BookState.LIVE}, 40.0)
+    await world.equals(exchange, feed, segment)
+
+
 async def test_the_venues_notice_is_followed_at_once(world: World) -> None:
     feed = await world.feed("okx")
     segment = await feed.until_live(3)

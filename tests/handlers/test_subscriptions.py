@@ -160,3 +160,12 @@ def test_too_many_symbols_for_the_connections_is_a_clear_error() -> None:
 def test_states_are_counted() -> None:
     subscriptions = Subscriptions.of(BINANCE, symbols(3))
     assert subscriptions.count(State.WANTED) == 3
+
+
+def test_the_oldest_unanswered_request_has_an_age() -> None:
+    subscriptions = Subscriptions.of(BINANCE, ["BTCUSDT"])
+    assert subscriptions.unanswered_s(5.0) == 0
+    subscriptions.take(1.0)
+    assert subscriptions.unanswered_s(5.0) == 4.0
+    subscriptions.answer(Answer("taken", request="1"), 6.0)
+    assert subscriptions.unanswered_s(7.0) == 0

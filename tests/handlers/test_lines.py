@@ -75,7 +75,7 @@ def test_answers_settle_a_line() -> None:
     }
     assert line.control(orjson.dumps(taken), 0.1) == []
     assert not line.ready
-    assert line.control(orjson.dumps(refused), 0.1) == [("NO/PE", "not supported")]
+    assert line.control(orjson.dumps(refused), 0.1) == [("NO/PE", "Currency pair not supported")]
     assert line.ready
 
 

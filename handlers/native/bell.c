@@ -60,8 +60,9 @@ bw_bell *bw_bell_new(const char *bell_path, const char *fifo_path, char *error, 
         }
     }
     int saved = errno;
-    snprintf(error, error_bytes, "%s, %s: cannot make the doorbell: %s; the directory must exist and be writable",
-             bell_path, fifo_path, strerror(saved));
+    snprintf(error, error_bytes,
+             "%s, %s: cannot make the doorbell: %s; the directory must exist and be writable", bell_path,
+             fifo_path, strerror(saved));
     bw_bell_free(bell);
     errno = saved;
     return NULL;

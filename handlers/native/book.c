@@ -217,7 +217,7 @@ __attribute__((constructor)) static void choose_variant(void) {
 }
 
 enum bw_book_variant bw_book_variant_best(void) {
-#if defined(__x86_64__)
+#if defined(BW_BOOK_VARIANTS)
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512bw")) return BW_BOOK_AVX512;
     if (__builtin_cpu_supports("avx2")) return BW_BOOK_AVX2;
@@ -227,7 +227,7 @@ enum bw_book_variant bw_book_variant_best(void) {
 
 enum bw_set bw_book_set(bw_book_store *store, bw_book *book, uint32_t side, int64_t price,
                         int64_t quantity, uint32_t orders, int64_t *evicted) {
-#if defined(__x86_64__)
+#if defined(BW_BOOK_VARIANTS)
     if (bw_book_variant == BW_BOOK_AVX512)
         return bw_book_set_avx512(store, book, side, price, quantity, orders, evicted);
     if (bw_book_variant == BW_BOOK_AVX2)

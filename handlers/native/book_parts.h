@@ -15,11 +15,12 @@ BW_INLINE int64_t bw_key_of(uint32_t side, int64_t price) {
 }
 
 void bw_side_shrink(bw_book_store *store, bw_side *side, uint32_t at);
-enum bw_set bw_side_set_first(bw_book_store *store, bw_book *book, uint32_t side_index, const bw_level *level);
+enum bw_set bw_side_set_first(bw_book_store *store, bw_book *book, uint32_t side_index,
+                              const bw_level *level);
 enum bw_set bw_side_set_full(bw_book_store *store, bw_book *book, uint32_t side_index, const bw_level *level,
                              int64_t *evicted);
 
-/* bw_book_set() for a CPU; book.c picks one. */
+/* bw_book_set() for a CPU; book.c picks one, of all when built with BW_BOOK_VARIANTS. */
 typedef enum bw_set bw_book_set_function(bw_book_store *store, bw_book *book, uint32_t side, int64_t price,
                                          int64_t quantity, uint32_t orders, int64_t *evicted);
 bw_book_set_function bw_book_set_plain, bw_book_set_avx2, bw_book_set_avx512;
@@ -38,7 +39,8 @@ BW_INLINE void bw_take_out(bw_book_store *store, bw_side *side, bw_directory_ent
     entry->count = --count;
     entry->low_key = chunk->key[0];
     side->level_count--;
-    if (count <= BW_MERGE_BELOW) bw_side_shrink(store, side, (uint32_t)(entry - bw_directory_of(store, side)));
+    if (count <= BW_MERGE_BELOW)
+        bw_side_shrink(store, side, (uint32_t)(entry - bw_directory_of(store, side)));
 }
 
 BW_INLINE void bw_put_in(bw_book_store *store, bw_side *side, bw_directory_entry *entry, uint32_t at,

@@ -56,7 +56,8 @@ BW_INLINE void bw_shift_in(bw_chunk *chunk, uint32_t at, uint32_t count, int64_t
         old_key = _mm512_mask_mov_epi64(new_key, above, old_key);
         __m512i old_quantity = _mm512_mask_loadu_epi64(new_quantity, above, chunk->quantity + i);
         _mm512_mask_store_epi64(chunk->key + i, above, _mm512_alignr_epi64(old_key, key_below, 7));
-        _mm512_mask_store_epi64(chunk->quantity + i, above, _mm512_alignr_epi64(old_quantity, quantity_below, 7));
+        _mm512_mask_store_epi64(chunk->quantity + i, above,
+                                _mm512_alignr_epi64(old_quantity, quantity_below, 7));
         key_below = old_key;
         quantity_below = old_quantity;
     }
@@ -74,7 +75,8 @@ BW_INLINE void bw_shift_out(bw_chunk *chunk, uint32_t at, uint32_t count) {
         __m512i quantity_above = last ? none : _mm512_load_si512(chunk->quantity + i + 8);
         __mmask8 moved = _mm512_cmpge_epi64_mask(old_key, gone);
         _mm512_mask_store_epi64(chunk->key + i, moved, _mm512_alignr_epi64(key_above, old_key, 1));
-        _mm512_mask_store_epi64(chunk->quantity + i, moved, _mm512_alignr_epi64(quantity_above, old_quantity, 1));
+        _mm512_mask_store_epi64(chunk->quantity + i, moved,
+                                _mm512_alignr_epi64(quantity_above, old_quantity, 1));
         old_key = key_above;
         old_quantity = quantity_above;
     }

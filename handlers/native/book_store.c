@@ -46,13 +46,15 @@ bw_book_store *bw_book_store_new(uint32_t books, uint32_t level_capacity, uint32
     uint64_t chunks = chunk_capacity ? chunk_capacity : sides * entries;
     if (level_capacity == 0 || chunks > UINT32_MAX) return NULL;
     if (chunks < sides) chunks = sides;
-    bw_book_area area = {.books = books, .level_capacity = level_capacity, .chunk_capacity = (uint32_t)chunks};
+    bw_book_area area = {.books = books, .level_capacity = level_capacity,
+                         .chunk_capacity = (uint32_t)chunks};
     area.book_offset = line_up(sizeof(bw_book_store));
     area.directory_offset = area.book_offset + (uint64_t)books * sizeof(bw_book);
     area.chunk_offset = line_up(area.directory_offset + sides * entries * sizeof(bw_directory_entry));
     uint64_t free_offset = area.chunk_offset + chunks * sizeof(bw_chunk);
     uint64_t bytes = free_offset + chunks * sizeof(uint32_t);
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (memory == MAP_FAILED) return NULL;
     area.base = memory;
     bw_book_store *store = memory;

@@ -144,7 +144,8 @@ static bool make_scratch(const bw_segment *segment, const bw_book *header) {
 }
 
 /* Every level that stands throughout the scan, and some that come or go during it. */
-static int scan_side(const bw_segment *segment, const bw_book *book, uint32_t side, uint32_t *seen, patience *p) {
+static int scan_side(const bw_segment *segment, const bw_book *book, uint32_t side, uint32_t *seen,
+                     patience *p) {
     bw_level *out = segment->scratch->seen[side];
     uint32_t piece = BW_PIECE_MAX, count = 0;
     int64_t bound = INT64_MAX;
@@ -184,8 +185,8 @@ static bool apply(bw_book_store *store, bw_book *book, const bw_record *record) 
 }
 
 /* Applies the book's records after `from` up to and with `to`. BW_READ_OVERRUN: start over. */
-static int replay(const bw_segment *segment, uint32_t index, uint64_t from, uint64_t to, bw_ring_cursor *cursor,
-                  patience *p) {
+static int replay(const bw_segment *segment, uint32_t index, uint64_t from, uint64_t to,
+                  bw_ring_cursor *cursor, patience *p) {
     bw_book_store *store = segment->scratch->store;
     for (;;) {
         const bw_record *record;
@@ -219,8 +220,9 @@ static int hand_over(const bw_segment *segment, const bw_book *header, const uin
 }
 
 /* One try. BW_READ_OVERRUN: start over. */
-static int copy_deep(const bw_segment *segment, uint32_t index, bw_book *header, bw_level *const out[BW_SIDES],
-                     uint32_t count[BW_SIDES], bw_ring_cursor *cursor, patience *p) {
+static int copy_deep(const bw_segment *segment, uint32_t index, bw_book *header,
+                     bw_level *const out[BW_SIDES], uint32_t count[BW_SIDES], bw_ring_cursor *cursor,
+                     patience *p) {
     const bw_book *book = &segment->book[index];
     bw_reader_scratch *scratch = segment->scratch;
     /* the head first: a record before it is in the book that is read after it */
@@ -267,7 +269,8 @@ int bw_book_read(const bw_segment *segment, uint32_t index, uint32_t depth, bw_b
     patience p = {0};
     bw_ring_cursor cursor = {0};
     int result = BW_READ_OVERRUN;
-    for (uint32_t tries = 0; tries < BW_LOCKED_TRIES && held <= BW_LOCKED_LEVELS && result != BW_READ_OK; tries++) {
+    bool small = held <= BW_LOCKED_LEVELS;
+    for (uint32_t tries = 0; small && tries < BW_LOCKED_TRIES && result != BW_READ_OK; tries++) {
         bw_ring_seek_head(segment, &cursor);
         if (copy_locked(segment, book, header, out, count)) result = BW_READ_OK;
     }

@@ -21,8 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
-__attribute__((format(printf, 3, 4))) static bool refuse(char *error, uint32_t error_bytes, const char *format,
-                                                         ...) {
+__attribute__((format(printf, 3, 4))) static bool refuse(char *error, uint32_t error_bytes,
+                                                         const char *format, ...) {
     int saved = errno;
     va_list arguments;
     va_start(arguments, format);
@@ -96,8 +96,8 @@ static int open_temporary(const char *path, char *error, uint32_t error_bytes) {
     for (uint32_t tries = 0; tries < 16; tries++) {
         int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
         if (fd < 0) {
-            refuse(error, error_bytes, "%s: cannot create: %s; the directory must exist and be writable", path,
-                   strerror(errno));
+            refuse(error, error_bytes, "%s: cannot create: %s; the directory must exist and be writable",
+                   path, strerror(errno));
             return -1;
         }
         if (take_lock(fd) == 0 && same_file(path, fd)) {
@@ -119,7 +119,8 @@ static bool is_vacant(const char *path, char *error, uint32_t error_bytes) {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         if (errno == ENOENT) return true;
-        return refuse(error, error_bytes, "%s: cannot look at the file that is there: %s", path, strerror(errno));
+        return refuse(error, error_bytes, "%s: cannot look at the file that is there: %s", path,
+                      strerror(errno));
     }
     struct flock lock = {.l_type = F_RDLCK, .l_whence = SEEK_SET};
     bool held = fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
@@ -128,7 +129,8 @@ static bool is_vacant(const char *path, char *error, uint32_t error_bytes) {
     close(fd);
     errno = EBUSY;
     if (held)
-        return refuse(error, error_bytes, "%s: in use by process %u: stop that one first", path, header.writer_pid);
+        return refuse(error, error_bytes, "%s: in use by process %u: stop that one first", path,
+                      header.writer_pid);
     return true;
 }
 
@@ -141,12 +143,12 @@ static bool reserve_space(int fd, const char *path, uint64_t bytes, char *error,
     if (failure == 0) return true;
     errno = failure;
     if (failure != ENOSPC && failure != EFBIG)
-        return refuse(error, error_bytes, "%s: cannot reserve %llu bytes: %s", path, (unsigned long long)bytes,
-                      strerror(failure));
+        return refuse(error, error_bytes, "%s: cannot reserve %llu bytes: %s", path,
+                      (unsigned long long)bytes, strerror(failure));
     return refuse(error, error_bytes,
-                  "%s: too little shared memory: %llu bytes needed, %llu free, %llu missing; free some, lower "
-                  "levels_max or ring_bytes, or give more (container: --shm-size=%llum, host: mount -o "
-                  "remount,size=... /dev/shm)",
+                  "%s: too little shared memory: %llu bytes needed, %llu free, %llu missing; free some, "
+                  "lower levels_max or ring_bytes, or give more (container: --shm-size=%llum, host: "
+                  "mount -o remount,size=... /dev/shm)",
                   path, (unsigned long long)bytes, (unsigned long long)available,
                   (unsigned long long)(bytes > available ? bytes - available : 0),
                   (unsigned long long)((bytes >> 20) * 5 / 4 + 64));

@@ -27,7 +27,8 @@ static bool fits(uint64_t offset, uint64_t count, uint64_t size, uint64_t file_b
 static const char *what_is_wrong(const bw_shm_header *header, uint64_t file_bytes) {
     if (file_bytes < BW_SHM_HEADER_BYTES) return "too short to be a segment";
     if (memcmp(header->magic, BW_SHM_MAGIC, sizeof header->magic) != 0) return "not a Bookwire segment";
-    if (header->layout_version != BW_SHM_LAYOUT_VERSION) return "made by another version of Bookwire: restart it";
+    if (header->layout_version != BW_SHM_LAYOUT_VERSION)
+        return "made by another version of Bookwire: restart it";
     if (header->header_bytes != BW_SHM_HEADER_BYTES || header->chunk_levels != BW_CHUNK_LEVELS)
         return "damaged: unknown layout";
     if (header->segment_bytes != file_bytes) return "damaged: not as long as it says";
@@ -85,7 +86,8 @@ bw_segment *bw_segment_open(const char *path, char *error, uint32_t error_bytes)
     bw_shm_header header;
     memset(&header, 0, sizeof header);
     const char *wrong = "cannot be read";
-    if (pread(segment->fd, &header, sizeof header, 0) >= 0) wrong = what_is_wrong(&header, (uint64_t)file.st_size);
+    if (pread(segment->fd, &header, sizeof header, 0) >= 0)
+        wrong = what_is_wrong(&header, (uint64_t)file.st_size);
     if (wrong) {
         snprintf(error, error_bytes, "%s: %s", path, wrong);
         errno = EINVAL;

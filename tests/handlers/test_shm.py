@@ -2,84 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import random
-import time
-from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from handlers import shm, shm_layout
-from handlers._ffi import ffi, lib
+from handlers._ffi import lib
 from handlers.errors import UnavailableError
 from handlers.shm_layout import BookState, RecordType, SegmentState, Stage
 
 Change = tuple[int, int, int, int]  # side, price, quantity, orders
 
 
-class Writer:
-    """What an exchange process does to its segment, in a few lines."""
-
-    def __init__(self, path: Path, symbols: tuple[str, ...] = ("BTC-USDT", "ETH-USDT")) -> None:
-        error = ffi.new("char[]", 512)
-        keep = [ffi.new("char[]", os.fsencode(path)), ffi.new("char[]", b"binance")]
-        spec = ffi.new("bw_shm_spec *", {
-            "path": keep[0], "exchange": keep[1], "exchange_number": 1, "book_capacity": 8,
-            "level_capacity": 8192, "chunk_capacity": 2048, "ring_bytes": 1 << 20,
-        })  # fmt: skip
-        self.writer = lib.bw_shm_writer_new(spec, error, 512)
-        assert self.writer != ffi.NULL, ffi.string(error)
-        for canonical in symbols:
-            self.add(canonical)
-
-    def add(self, canonical: str) -> int:
-        base, quote = canonical.split("-")
-        symbol = ffi.new("bw_symbol *", {
-            "canonical": canonical.encode(), "native": (base + quote).encode(),
-            "base": base.encode(), "quote": quote.encode(),
-        })  # fmt: skip
-        return int(lib.bw_shm_writer_add_book(self.writer, symbol, 2, 4, 1000))
-
-    def publish(self, book: int, changes: list[Change], kind: int = lib.BW_RECORD_DELTA) -> None:
-        native = lib.bw_shm_writer_book(self.writer, book)
-        store, evicted = lib.bw_shm_writer_store(self.writer), ffi.new("int64_t *")
-        changes = sorted(changes, key=lambda change: change[0])
-        record = lib.bw_record_reserve(self.writer, len(changes))
-        lib.bw_book_begin(native)
-        for side, price, quantity, orders in changes:
-            lib.bw_book_set(store, native, side, price, quantity, orders, evicted)
-        native.sequence += 1
-        native.state = lib.BW_BOOK_LIVE
-        lib.bw_book_end(store, native)
-        record.type, record.book, record.sequence, record.state = kind, book, native.sequence, native.state
-        levels = ffi.cast("bw_level *", record + 1)
-        for i, (_, price, quantity, orders) in enumerate(changes):
-            levels[i] = (price, quantity, orders, 0)
-        asks = sum(change[0] for change in changes)
-        lib.bw_record_commit(self.writer, record, len(changes) - asks, asks, time.time_ns())
-
-    def close(self) -> None:
-        if self.writer != ffi.NULL:
-            lib.bw_shm_writer_close(self.writer)
-        self.writer = ffi.NULL
-
-
-@pytest.fixture
-def path(shm_dir: Path) -> Path:
-    return shm_dir / "binance.shm"
-
-
-@pytest.fixture
-def writer(path: Path) -> Iterator[Writer]:
-    made = Writer(path)
-    yield made
-    made.close()
-
-
-def test_a_view_shows_what_is_written_without_reading_again(writer: Writer, path: Path) -> None:
+def test_a_view_shows_what_is_written_without_reading_again(writer: Any, path: Path) -> None:
     with shm.Segment.open(path) as segment:
         books = segment.books
         assert books["sequence"].tolist() == [0, 0]
@@ -90,7 +29,7 @@ def test_a_view_shows_what_is_written_without_reading_again(writer: Writer, path
         assert not books.flags.writeable
 
 
-def test_symbols_grow_with_the_books(writer: Writer, path: Path) -> None:
+def test_symbols_grow_with_the_books(writer: Any, path: Path) -> None:
     with shm.Segment.open(path) as segment:
         assert [symbol.canonical for symbol in segment.symbols] == ["BTC-USDT", "ETH-USDT"]
         writer.add("SOL-USDT")
@@ -103,7 +42,7 @@ def test_symbols_grow_with_the_books(writer: Writer, path: Path) -> None:
             segment.book(3)
 
 
-def test_a_book_is_exact_in_decimals(writer: Writer, path: Path) -> None:
+def test_a_book_is_exact_in_decimals(writer: Any, path: Path) -> None:
     writer.publish(0, [(0, 6_000_001, 12_345, 7), (0, 5_999_999, 1, 0), (1, 6_000_003, 20_000, 1)])
     with shm.Segment.open(path) as segment:
         book = segment.book("BTC-USDT")
@@ -118,7 +57,7 @@ def test_a_book_is_exact_in_decimals(writer: Writer, path: Path) -> None:
         assert segment.book("BTC-USDT", depth=1).bids["price"].tolist() == [6_000_001]
 
 
-def test_deep_book_and_ring_meet_without_gap_or_repetition(writer: Writer, path: Path) -> None:
+def test_deep_book_and_ring_meet_without_gap_or_repetition(writer: Any, path: Path) -> None:
     chance = random.Random(7)
     model: dict[tuple[int, int], int] = {}
 
@@ -159,7 +98,7 @@ def test_deep_book_and_ring_meet_without_gap_or_repetition(writer: Writer, path:
         assert ring.overruns == 0
 
 
-def test_an_overrun_is_told_and_the_ring_goes_on(writer: Writer, path: Path) -> None:
+def test_an_overrun_is_told_and_the_ring_goes_on(writer: Any, path: Path) -> None:
     with shm.Segment.open(path) as segment:
         ring = segment.records()
         for _ in range(1 << 14):
@@ -172,7 +111,7 @@ def test_an_overrun_is_told_and_the_ring_goes_on(writer: Writer, path: Path) -> 
         assert (record.book, record.sequence, len(record.bids), len(record.asks)) == (1, 1, 0, 1)
 
 
-def test_closing_and_replacing_are_seen(writer: Writer, path: Path) -> None:
+def test_closing_and_replacing_are_seen(writer: Any, make_writer: Any, path: Path) -> None:
     with shm.Segment.open(path) as segment:
         assert segment.alive()
         assert segment.exchange == "binance"
@@ -180,14 +119,13 @@ def test_closing_and_replacing_are_seen(writer: Writer, path: Path) -> None:
         writer.close()
         assert not segment.alive()
         assert not path.exists()
-        fresh = Writer(path)
+        make_writer()
         assert segment.replaced()
         with shm.Segment.open(path) as other:
             assert other.generation > segment.generation
-        fresh.close()
 
 
-def test_views_outlive_close(writer: Writer, path: Path) -> None:
+def test_views_outlive_close(writer: Any, path: Path) -> None:
     segment = shm.Segment.open(path)
     books = segment.books
     segment.close()
@@ -204,7 +142,7 @@ def test_a_missing_or_damaged_segment_says_so(path: Path) -> None:
         shm.Segment.open(path)
 
 
-def test_stats_are_named_and_complete(writer: Writer, path: Path) -> None:
+def test_stats_are_named_and_complete(writer: Any, path: Path) -> None:
     stats = lib.bw_shm_writer_stats(writer.writer)
     stats.messages = 12
     stats.stage_ns[Stage.RECEIVE_TO_PUBLISHED][17] = 3

@@ -34,7 +34,8 @@ static uint64_t next_random(uint64_t *state) {
     return *state;
 }
 
-static const int64_t *play_stretch(bw_book_store *store, bw_book *book, const int64_t *at, const int64_t *end) {
+static const int64_t *play_stretch(bw_book_store *store, bw_book *book, const int64_t *at,
+                                   const int64_t *end) {
     int64_t evicted;
     for (int64_t played = 0; at < end && played < STRETCH;) {
         int64_t count = *at++;
@@ -111,7 +112,8 @@ static int bench_flow(const char *path) {
     flow f = {.at = words, .end = words + bytes / 8};
     double ns = measure(&f, store);
     const bw_book *book = bw_book_store_at(store, 0);
-    printf("%s: %lld messages, %lld changes, at the end %u x %u levels in %u x %u chunks: %5.1f ns a change\n",
+    printf("%s: %lld messages, %lld changes, at the end %u x %u levels in %u x %u chunks: "
+           "%5.1f ns a change\n",
            path, (long long)f.messages, (long long)f.changes, book->side[0].level_count,
            book->side[1].level_count, book->side[0].directory_count, book->side[1].directory_count, ns);
     bw_book_store_free(store);

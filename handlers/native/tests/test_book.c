@@ -116,7 +116,8 @@ static void change(bw_book_store *store, bw_book *book, int64_t spread, bool ord
     model_put(m, s, level);
 }
 
-static void test_random(uint32_t level_capacity, uint32_t chunks, int64_t spread, uint32_t rounds, bool orders) {
+static void test_random(uint32_t level_capacity, uint32_t chunks, int64_t spread, uint32_t rounds,
+                        bool orders) {
     bw_book_store *store = bw_book_store_new(1, level_capacity, chunks);
     CHECK(store);
     bw_book *book = bw_book_store_at(store, 0);
@@ -204,13 +205,14 @@ static void test_shared_pool(void) {
     bw_book *greedy = bw_book_store_at(store, 0);
     int64_t evicted;
     uint32_t kept = 0;
-    for (int64_t i = 0; i < 6400; i++) kept += bw_book_set(store, greedy, 0, 9999 - i, 1, 0, &evicted) == BW_SET_INSERTED;
+    for (int64_t i = 0; i < 6400; i++)
+        kept += bw_book_set(store, greedy, 0, 9999 - i, 1, 0, &evicted) == BW_SET_INSERTED;
     CHECK(kept == greedy->side[0].level_count && kept == 5 * BW_CHUNK_LEVELS);
     CHECK(greedy->side[0].verified_price == 9999 - (int64_t)kept + 1);
     CHECK(bw_book_set(store, greedy, 0, 10000, 1, 0, &evicted) == BW_SET_EVICTED && greedy->evicted == 1);
     for (uint32_t book = 0; book < 4; book++)
         for (uint32_t side = book == 0; side < 2; side++)
-            CHECK(bw_book_set(store, bw_book_store_at(store, book), side, 5, 1, 0, &evicted) == BW_SET_INSERTED);
+            CHECK(bw_book_set(store, &store->book[book], side, 5, 1, 0, &evicted) == BW_SET_INSERTED);
     CHECK(store->free_count == 0);
     bw_book_clear(store, greedy);
     CHECK(store->free_count == 6 && store->reserved_chunks == 2);

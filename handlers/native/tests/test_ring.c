@@ -65,7 +65,8 @@ static int64_t price_at(const author *a, uint32_t side, uint32_t away) {
 static bw_level remember(author *a, uint32_t side, uint32_t away, int64_t quantity, uint32_t orders) {
     bw_level *level = &a->now.level[side][away];
     if (level->quantity) a->now.sum -= level_sum(side, level), a->now.count[side]--;
-    *level = (bw_level){.price = price_at(a, side, away), .quantity = quantity, .orders = quantity ? orders : 0};
+    *level = (bw_level){.price = price_at(a, side, away), .quantity = quantity,
+                        .orders = quantity ? orders : 0};
     if (level->quantity) a->now.sum += level_sum(side, level), a->now.count[side]++;
     return *level;
 }
@@ -111,7 +112,8 @@ static void write_snapshot(author *a) {
     for (uint32_t i = 0; i < 4000; i++) {
         uint32_t side = i & 1, away = (uint32_t)(next_random(&a->random) % PRICES);
         bw_level level = remember(a, side, away, (int64_t)i + 1, i & 3);
-        bw_book_set(bw_shm_writer_store(a->shm), a->book, side, level.price, level.quantity, level.orders, &evicted);
+        bw_book_set(bw_shm_writer_store(a->shm), a->book, side, level.price, level.quantity, level.orders,
+                    &evicted);
     }
     a->book->epoch++;
     finish(a, bw_record_reserve(a->shm, 0), BW_RECORD_RESET, 0, 0);
@@ -178,7 +180,8 @@ static bool check_levels(uint64_t sequence, const bw_level *const side[2], const
         CHECK(count[s] == counts[s]);
         for (uint32_t i = 0; i < count[s]; i++) {
             sum -= level_sum(s, &side[s][i]);
-            if (i) CHECK(s ? side[s][i].price > side[s][i - 1].price : side[s][i].price < side[s][i - 1].price);
+            int64_t price = side[s][i].price;
+            if (i) CHECK(s ? price > side[s][i - 1].price : price < side[s][i - 1].price);
         }
     }
     CHECK(sum == 0);
@@ -288,7 +291,8 @@ static void test_kills(uint32_t rounds) {
         int result = copy(segment, &header, count, NULL);
         CHECK(monotonic_ns() - start < 1000000000); /* 20 ms, and what a busy machine adds */
         CHECK(result == BW_READ_OK || result == BW_READ_DEAD);
-        if (result == BW_READ_OK) whole += check_levels(header.sequence, (const bw_level *[]){bids, asks}, count);
+        if (result == BW_READ_OK)
+            whole += check_levels(header.sequence, (const bw_level *[]){bids, asks}, count);
         else dead++;
         int64_t beat = (int64_t)atomic_load(&bw_segment_header(segment)->heartbeat_ns);
         CHECK(!bw_segment_alive(segment, beat + 500000000, 2000000000));
@@ -302,7 +306,8 @@ int main(int argc, char **argv) {
     int64_t for_ns = (argc > 1 ? atoll(argv[1]) : 1) * 1000000000;
     CHECK(mkdtemp(directory));
     snprintf(path, sizeof path, "%s/test.shm", directory);
-    written = mmap(NULL, LOG_ENTRIES * sizeof *written, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    size_t bytes = LOG_ENTRIES * sizeof *written;
+    written = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(written != MAP_FAILED);
     test_copies(for_ns);
     test_following(for_ns);

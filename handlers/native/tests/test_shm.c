@@ -31,7 +31,8 @@ static bw_shm_writer *make_writer(void) {
 }
 
 /* What the engine does for an update: changes and sequence under the lock, then the record. */
-static void publish(bw_shm_writer *writer, uint32_t index, const bw_level *change, uint32_t bids, uint32_t asks) {
+static void publish(bw_shm_writer *writer, uint32_t index, const bw_level *change, uint32_t bids,
+                    uint32_t asks) {
     bw_book *book = bw_shm_writer_book(writer, index);
     bw_record *record = bw_record_reserve(writer, bids + asks);
     int64_t evicted;
@@ -52,7 +53,8 @@ static void test_create(void) {
     CHECK(stat(path, &file) == 0);
     bw_shm_spec s = spec();
     CHECK((uint64_t)file.st_size == bw_shm_bytes_needed(&s) && file.st_blocks * 512 >= file.st_size);
-    CHECK(bw_shm_writer_new(&s, error, sizeof error) == NULL && errno == EBUSY && strstr(error, "in use by process"));
+    CHECK(!bw_shm_writer_new(&s, error, sizeof error) && errno == EBUSY);
+    CHECK(strstr(error, "in use by process"));
     bw_segment *segment = bw_segment_open(path, error, sizeof error);
     CHECK(segment && bw_segment_header(segment)->writer_pid == (uint32_t)getpid());
     int64_t beat = (int64_t)bw_segment_header(segment)->heartbeat_ns;
@@ -70,13 +72,15 @@ static void test_create(void) {
 static void test_refusals(void) {
     bw_shm_spec s = spec();
     s.ring_bytes = 12345;
-    CHECK(!bw_shm_writer_new(&s, error, sizeof error) && errno == EINVAL && strstr(error, "ring_bytes is 12345"));
+    CHECK(!bw_shm_writer_new(&s, error, sizeof error) && errno == EINVAL);
+    CHECK(strstr(error, "ring_bytes is 12345"));
     s = spec();
     s.book_capacity = 0;
     CHECK(!bw_shm_writer_new(&s, error, sizeof error) && strstr(error, "book_capacity"));
     s = spec();
     s.path = "/nonexistent/x.shm";
-    CHECK(!bw_shm_writer_new(&s, error, sizeof error) && errno == ENOENT && strstr(error, "/nonexistent/x.shm"));
+    CHECK(!bw_shm_writer_new(&s, error, sizeof error) && errno == ENOENT);
+    CHECK(strstr(error, "/nonexistent/x.shm"));
     s = spec();
     s.ring_bytes = UINT64_C(1) << 40;
     CHECK(!bw_shm_writer_new(&s, error, sizeof error) && errno == ENOSPC);
@@ -97,12 +101,14 @@ static void test_books(void) {
     CHECK(bw_segment_book(segment, 0) == NULL);
     for (int i = 0; i < 4; i++) CHECK(bw_shm_writer_add_book(writer, &symbol, 2, 5, 99) == i);
     CHECK(bw_shm_writer_add_book(writer, &symbol, 2, 5, 99) == -1);
-    CHECK(strcmp(bw_segment_symbol(segment, 3)->canonical, "BTC-USDT") == 0 && !bw_segment_symbol(segment, 4));
+    CHECK(strcmp(bw_segment_symbol(segment, 3)->canonical, "BTC-USDT") == 0);
+    CHECK(!bw_segment_symbol(segment, 4));
     bw_level change[] = {{.price = 100, .quantity = 1}, {.price = 99, .quantity = 2, .orders = 3},
                          {.price = 101, .quantity = 4}};
     publish(writer, 3, change, 2, 1);
     bw_book header;
-    CHECK(bw_book_read_header(segment, 3, &header) == BW_READ_OK && header.sequence == 1 && header.version == 2);
+    CHECK(bw_book_read_header(segment, 3, &header) == BW_READ_OK);
+    CHECK(header.sequence == 1 && header.version == 2);
     CHECK(header.top_count[0] == 2 && header.top[0][1].orders == 3 && header.top[1][0].price == 101);
     CHECK(header.price_exponent == 2 && header.quantity_exponent == 5 && header.reason == BW_REASON_START);
     bw_level bids[8], asks[8];
@@ -176,7 +182,8 @@ static void test_bells(void) {
     bw_shm_writer_close(writer); /* closing rings: the reader learns of the end */
     CHECK(rung(bell));
     bw_bell_free(bell);
-    CHECK(!bw_bell_new("/nonexistent/bell", "/nonexistent/fifo", error, sizeof error) && strstr(error, "doorbell"));
+    CHECK(!bw_bell_new("/nonexistent/bell", "/nonexistent/fifo", error, sizeof error));
+    CHECK(strstr(error, "doorbell"));
 }
 
 /* A writer killed in the middle of a write: reads end, the file is replaced by the next writer. */

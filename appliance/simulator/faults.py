@@ -144,19 +144,17 @@ class FaultBoard:
                 self.armed.remove(fault)
         return fault
 
-    def marks(self, symbol: str, now: float, *, at_top: bool) -> Marks | None:
-        """The update faults that take this update; None (the usual case) when there are none.
+    def marks(self, symbol: str, now: float, *, at_top: bool) -> list[str]:
+        """Names of the update faults that the coming update of the symbol must suffer; see `use`.
 
         `at_top`: the update changes one of the best ten levels; faults with the option `top` wait for that.
         """
-        taken = set()
+        names = []
         for fault in self.armed:
             waits = bool(fault.options.get("top")) and not at_top
             if fault.kind == UPDATE and not waits and self.find(fault.name, symbol, now) is fault:
-                taken.add(fault.name)
-        for name in taken:
-            self.take(name, symbol, now)
-        return Marks(**dict.fromkeys(taken, True)) if taken else None
+                names.append(fault.name)
+        return names
 
     def remove(self, name: str | None = None, symbol: str | None = None) -> list[Fault]:
         """Take down all faults, or those of one name (and symbol); returns them."""

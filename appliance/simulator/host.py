@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -39,6 +38,7 @@ class Host:
         script: tuple[ScriptLine, ...] = (),
         age_limit: float | None = None,
         paused: bool = False,
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self.exchange = exchange
         self.connections: dict[int, Connection] = {}
@@ -55,9 +55,12 @@ class Host:
             rate=rate,
             burst=burst,
             seed=f"{seed}:{exchange.id}:time",
+            on_failure=on_failure,
         )
+        self._on_failure = on_failure
         self.pump.paused = paused
-        self._script = [line for line in script if line.exchange in (None, exchange.id)]
+        self._script = [line for line in script if self._can_play(line)]
+        self.scripted = tuple(self._script)
         self._held: dict[str, list[tuple[Connection, bytes]]] = {}
         self._routes = exchange.routes()
         self._started = 0.0
@@ -83,6 +86,7 @@ class Host:
         self._started = time.monotonic()
         self.pump.start()
         self._tasks = [asyncio.create_task(self._seconds())]
+        self._tasks[0].add_done_callback(lambda task: None if task.cancelled() else self._on_failure())
 
     async def stop(self) -> None:
         """Stop the flow and drop every connection."""
@@ -107,21 +111,21 @@ class Host:
         book.updates += 1
         if self._script:
             self._run_script(book)
-        marks = None
+        now, names = time.monotonic(), []
         if exchange.faults.armed and exchange.has_readers(book.symbol):
-            at_top = book.flow.book.at_top(changes)
-            marks = exchange.faults.marks(book.symbol, time.monotonic(), at_top=at_top)
-        batch = exchange.encode(book, changes, marks or _NO_MARKS)
-        if not batch and book.symbol not in self._held:
-            return
-        frames = exchange.frames(batch)
-        if marks is not None:
+            names = exchange.faults.marks(book.symbol, now, at_top=book.flow.book.at_top(changes))
+        marks = Marks(**dict.fromkeys(names, True)) if names else _NO_MARKS
+        batch = exchange.encode(book, changes, marks)
+        frames = exchange.frames(batch) if batch else []
+        if names and frames:
+            # an update that nobody would have seen does not use a fault up
+            for name in names:
+                exchange.faults.take(name, book.symbol, now)
             frames = self._suffer(book, frames, marks)
+        if frames and book.symbol in self._held:
+            frames = frames + self._held.pop(book.symbol)
         for connection, raw in frames:
             connection.send(raw)
-        if self._held and (marks is None or not marks.reorder):
-            for connection, raw in self._held.pop(book.symbol, ()):
-                connection.send(raw)
         self.frames_total += len(frames)
 
     def _suffer(
@@ -180,13 +184,31 @@ class Host:
 
     # --- faults
 
+    def _can_play(self, line: ScriptLine) -> bool:
+        """Does a line of the script concern this exchange? Raises FaultError when it is named but cannot."""
+        if line.exchange not in (None, self.exchange.id):
+            return False
+        try:
+            self._check(line.request)
+        except FaultError:
+            if line.exchange is None:
+                return False
+            raise
+        return True
+
+    def _check(self, request: Mapping[str, Any]) -> Fault:
+        """The fault of a request. Raises FaultError when it makes no sense for this exchange."""
+        exchange = self.exchange
+        fault = parse_fault(request, exchange.books, time.monotonic())
+        if fault.name in ("wrong_checksum", "zero_checksum") and not exchange.has_checksum:
+            raise FaultError(f"{exchange.id} sends no checksum")
+        if fault.name == "restart" and type(exchange).restart is Exchange.restart:
+            raise FaultError(f"{exchange.id} announces nothing when it restarts: close the connections")
+        return fault
+
     def apply(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Apply or arm a fault. Raises FaultError when it makes no sense for this exchange."""
-        fault = parse_fault(request, self.exchange.books, time.monotonic())
-        if fault.name in ("wrong_checksum", "zero_checksum") and not self.exchange.has_checksum:
-            raise FaultError(f"{self.exchange.id} sends no checksum")
-        if fault.name == "restart" and type(self.exchange).restart is Exchange.restart:
-            raise FaultError(f"{self.exchange.id} announces nothing when it restarts: close the connections")
+        fault = self._check(request)
         if fault.kind == ACTION:
             self._act(fault)
         elif fault.kind == CONNECTION:
@@ -331,5 +353,4 @@ def _reset(request: web.Request) -> None:
     """Drop a request's TCP connection with a reset."""
     transport = request.transport
     if transport is not None:
-        sock: socket.socket | None = transport.get_extra_info("socket")
-        Connection(0, transport, 0.0, request.path).abort() if sock is not None else transport.abort()
+        Connection(0, transport, 0.0, request.path).abort()

@@ -26,12 +26,14 @@ class Pump:
         rate: float,
         burst: int,
         seed: str,
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         self.rate = rate
         self.paused = False
         self.late = 0
         self._books = books
         self._advance = advance
+        self._on_failure = on_failure
         self._burst = max(1, burst)
         self._random = random.Random(seed)
         self._due: list[tuple[float, int]] = []
@@ -84,7 +86,20 @@ class Pump:
         self._timer = loop.call_soon(self._turn) if overdue else loop.call_at(when, self._turn)
 
     def _turn(self) -> None:
-        """Make the updates that are due, then let others have their turn."""
+        """Make the updates that are due, then let others have their turn.
+
+        A failure must not end the flow in silence: the loop reports it, `on_failure` ends the run.
+        """
+        done = False
+        try:
+            self._make_due()
+            done = True
+        finally:
+            if not done:
+                self._on_failure()
+        self._plan()
+
+    def _make_due(self) -> None:
         now, made = time.monotonic(), 0
         while self._due[0][0] <= now and made < _UPDATES_PER_TURN_MAX:
             when, number = self._due[0]
@@ -96,4 +111,3 @@ class Pump:
                 self._advance(self._books[number])
             made += count
             heapq.heapreplace(self._due, (when + wait, number))
-        self._plan()

@@ -41,8 +41,19 @@ class Simulator:
                 script = load_script(settings.faults)
             except (FaultError, OSError) as error:
                 raise SimulatorError(f"fault script: {error}", BAD_CONFIGURATION) from error
+        self.ended = asyncio.Event()
+        self.broken = False
         for name in dict.fromkeys(settings.exchanges):
-            self.hosts[name] = self._make(name, script)
+            try:
+                self.hosts[name] = self._make(name, script)
+            except FaultError as error:
+                raise SimulatorError(f"fault script: {error}", BAD_CONFIGURATION) from error
+        for line in script:
+            if line.exchange is not None and line.exchange not in EXCHANGES:
+                raise SimulatorError(f"fault script: unknown exchange {line.exchange!r}", BAD_CONFIGURATION)
+            if not any(line in host.scripted for host in self.hosts.values()):
+                # not an error: one script may serve several simulators, each with some of the exchanges
+                print(f"fault_not_played fault={json.dumps(line.request)}", file=sys.stderr)
 
     def _make(self, name: str, script: tuple[ScriptLine, ...]) -> Host:
         settings = self.settings
@@ -70,7 +81,13 @@ class Simulator:
             script=script,
             age_limit=settings.age_limit,
             paused=settings.paused,
+            on_failure=self._break,
         )
+
+    def _break(self) -> None:
+        """Part of the simulator failed: what it plays is no exchange any more, so the run ends."""
+        self.broken = True
+        self.ended.set()
 
     async def start(self) -> None:
         """Make or open the test CA and listen. Raises SimulatorError."""
@@ -118,13 +135,14 @@ class Simulator:
 
 
 async def _serve(settings: SimulatorSettings) -> None:
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
     async with Simulator(settings) as simulator:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, simulator.ended.set)
         print(json.dumps(simulator.ready()), flush=True)
-        await stopped.wait()
+        await simulator.ended.wait()
+    if simulator.broken:
+        raise SimulatorError("an exchange failed while playing; the log above says where", FAILURE)
 
 
 def run(settings: SimulatorSettings) -> int:

@@ -11,6 +11,8 @@ import aiohttp
 import pytest
 import websockets
 
+from appliance.simulator import SimulatorError
+
 EXCHANGES = ("binance", "coinbase", "okx", "bybit", "kraken")
 every_exchange = pytest.mark.parametrize("exchange", EXCHANGES)
 REST = {
@@ -343,7 +345,9 @@ async def test_connections_are_cut_at_their_age(play: Any, follow: Any, exchange
     assert announced is None or announced in str(seen)
 
 
-async def test_a_script_arms_faults_at_updates_and_at_times(play: Any, follow: Any, tmp_path: Any) -> None:
+async def test_a_script_arms_faults_at_updates_and_at_times(
+    play: Any, follow: Any, tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     script = tmp_path / "faults.json"
     lines = [
         {"at_update": 3, "symbol": "BTC-USDT", "fault": "drop"},
@@ -352,6 +356,7 @@ async def test_a_script_arms_faults_at_updates_and_at_times(play: Any, follow: A
     ]
     script.write_text(json.dumps(lines))
     played = await play("binance", faults=script)
+    assert "fault_not_played" in capsys.readouterr().err  # okx is played elsewhere
     follower = await follow(played)
     await played.step(2)
     await follower.catch_up()
@@ -363,6 +368,52 @@ async def test_a_script_arms_faults_at_updates_and_at_times(play: Any, follow: A
         await asyncio.wait_for(follower.client.connection.recv(), 5)
     fired = (await played.control("/faults"))["fired"]
     assert fired == {"drop": 1, "close": 1}
+
+
+async def test_an_update_that_nobody_sees_uses_no_fault_up(play: Any, follow: Any) -> None:
+    """Bybit's top fifty do not change with every update: a drop waits for one that is sent."""
+    played = await play("bybit")
+    client = await played.connect()
+    await client.send({"op": "subscribe", "args": ["orderbook.50.BTCUSDT"]})
+    _, snapshot = await client.everything()
+    await played.fault("drop", count=3)
+    await played.step(40, "BTC-USDT")
+    messages = await client.everything()
+    assert messages[0]["data"]["u"] == snapshot["data"]["u"] + 4
+    assert (await played.control("/faults"))["fired"] == {"drop": 3}
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([{"at_update": 1, "fault": "explode"}], "unknown fault 'explode'"),
+        ([{"fault": "drop"}], "at_update or at_seconds"),
+        ([{"at_update": 1, "exchange": "binance", "fault": "wrong_checksum"}], "binance sends no checksum"),
+        ([{"at_update": 1, "exchange": "binanse", "fault": "drop"}], "unknown exchange 'binanse'"),
+        ({"fault": "drop"}, "a list of faults"),
+    ],
+)
+async def test_a_bad_script_is_refused_before_anything_starts(
+    play: Any, tmp_path: Any, lines: Any, message: str
+) -> None:
+    script = tmp_path / "faults.json"
+    script.write_text(json.dumps(lines))
+    with pytest.raises(SimulatorError, match=message) as refused:
+        await play("binance", faults=script)
+    assert refused.value.code == 78
+
+
+async def test_a_flow_that_breaks_ends_the_run(play: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    played = await play("okx")
+
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    flow = played.host.exchange.books["BTC-USDT"].flow
+    monkeypatch.setattr(flow, "step", broken)
+    await played.control("/resume", {})
+    await asyncio.wait_for(played.simulator.ended.wait(), 10)
+    assert played.simulator.broken
 
 
 @pytest.mark.parametrize(

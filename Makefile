@@ -11,6 +11,7 @@ export PATH := $(BIN):$(PATH)
 export PYTHON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+ROOMS := dpdk_bindings/native handlers/native gateway/native
 NATIVE := $(shell find dpdk_bindings handlers gateway \( -name '*.c' -o -name '*.h' -o -name meson.build \) 2>/dev/null) \
           meson.build meson_options.txt pyproject.toml
 
@@ -92,8 +93,7 @@ analyse: build
 	@[ -e $(STRICT)/build.ninja ] || $(BIN)/meson setup $(STRICT) -Dwerror=true -Dbuildtype=debugoptimized >/dev/null
 	@$(BIN)/meson compile -C $(STRICT) --quiet
 	@cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
-		--suppress=missingIncludeSystem -I dpdk_bindings/native -I handlers/native -I gateway/native \
-		$(wildcard dpdk_bindings/native handlers/native gateway/native)
+		--suppress=missingIncludeSystem $(addprefix -I ,$(ROOMS)) $(addsuffix /tests,$(addprefix -i,$(ROOMS))) $(ROOMS)
 
 house: $(VENV)/.locked-dev build
 	@$(BIN)/pytest -q tests/house

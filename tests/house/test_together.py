@@ -7,7 +7,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from house import REPOSITORY, sources, text_of
+from house import REPOSITORY, sources, text_of, tracked
 
 from appliance.cli import COMMANDS
 from handlers.registry import EXCHANGES, VENUES
@@ -124,3 +124,14 @@ def test_the_readme_names_the_two_commands_and_they_exist() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE)
     assert (REPOSITORY / "LICENSE").is_file()
     assert text_of(Path("CHANGELOG.md")).startswith("# Changelog")
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    broken = [
+        f"{path}: {target}"
+        for path in tracked()
+        if path.suffix == ".md"
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text_of(path))
+        if not (REPOSITORY / path.parent / target).exists()
+    ]
+    assert broken == []

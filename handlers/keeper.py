@@ -36,6 +36,12 @@ REFUSED_RETRY_S = 300.0
 UNSYNCED_S = 30.0  # so many seconds' worth of snapshots may be under way at once
 UNSYNCED_MIN = 20
 BLOCK_S = {429: 60.0, 418: 120.0, 403: 600.0, 451: 3600.0}  # upgrade refused without Retry-After
+ANSWERED_AT_ONCE = (
+    lib.BW_EVENT_CONNECTED,
+    lib.BW_EVENT_CONTROL,
+    lib.BW_EVENT_NEED_SNAPSHOT,
+    lib.BW_EVENT_NEED_RESUBSCRIBE,
+)
 CLOSE_CAUSES = {
     getattr(lib, f"BW_CLOSE_{name}"): name.lower()
     for name in (
@@ -118,8 +124,12 @@ class Keeper:
 
     def drain(self) -> None:
         now = time.monotonic()
+        acts = False
         for event in self._native.events():
             self._dispatch(event, now)
+            acts |= event.type in ANSWERED_AT_ONCE
+        if acts:
+            self.tick(now)
 
     def _dispatch(self, event: Event, now: float) -> None:
         if event.type == lib.BW_EVENT_BOOK_STATE and event.book is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import signal
 import sys
@@ -139,6 +140,9 @@ async def _serve(settings: SimulatorSettings) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, simulator.ended.set)
+        # deep books are a million objects that live as long as we do: not worth looking through
+        gc.collect()
+        gc.freeze()
         print(json.dumps(simulator.ready()), flush=True)
         await simulator.ended.wait()
     if simulator.broken:

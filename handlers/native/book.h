@@ -66,6 +66,12 @@ enum bw_set bw_book_set(bw_book_store *store, bw_book *book, uint32_t side, int6
 uint32_t bw_book_load(bw_book_store *store, bw_book *book, uint32_t side, const bw_level *best_first,
                       uint32_t count);
 
+/* Sets many levels, as if one after the other; `reserved` of each is ignored. Writes what changed to
+ * `out` (room for 2 * count: a level may push another out), so that whoever sets these gets the same
+ * book; returns how many. Quickest where levels go from best to worst. */
+uint32_t bw_book_set_many(bw_book_store *store, bw_book *book, uint32_t side, const bw_level *level,
+                          uint32_t count, bw_level *out);
+
 /* Removes the worst levels until at most `depth` remain on the side; writes the prices of those
  * that left to `left` (room for `capacity`); returns how many left. */
 uint32_t bw_book_cut(bw_book_store *store, bw_book *book, uint32_t side, uint32_t depth,

@@ -33,6 +33,14 @@ static const char *scale_levels(bw_update *update, const bw_book *book, uint32_t
     return fits ? NULL : "a number does not fit 64 bits at the book's exponent";
 }
 
+/* A wire level begins as a level does; what follows is ignored. */
+static inline const bw_level *as_levels(const bw_wire_level *level) {
+    _Static_assert(sizeof(bw_wire_level) == sizeof(bw_level) &&
+                       offsetof(bw_wire_level, quantity) == offsetof(bw_level, quantity) &&
+                       offsetof(bw_wire_level, orders) == offsetof(bw_level, orders), "the same layout");
+    return (const bw_level *)(const void *)level;
+}
+
 static inline bw_level *put_change(bw_level *out, int64_t price, int64_t quantity, uint32_t orders) {
     *out = (bw_level){.price = price, .quantity = quantity, .orders = orders};
     return out + 1;
@@ -41,16 +49,8 @@ static inline bw_level *put_change(bw_level *out, int64_t price, int64_t quantit
 /* Sets one side's levels and cuts it; returns behind the last change written. At most two changes a
  * level: it may push another out. */
 static bw_level *apply_side(bw_engine *engine, bw_book *book, const bw_update *update, uint32_t side, bw_level *out) {
-    const bw_wire_level *level = update->level[side], *end = level + update->count[side];
-    if (level == end) return out;
-    for (; level < end; level++) {
-        int64_t evicted;
-        enum bw_set done = bw_book_set(engine->store, book, side, level->price, level->quantity, level->orders,
-                                       &evicted);
-        if (done == BW_SET_ABSENT || done == BW_SET_BEYOND) continue;
-        out = put_change(out, level->price, level->quantity, level->orders);
-        if (done == BW_SET_EVICTED) out = put_change(out, evicted, 0, 0);
-    }
+    if (update->count[side] == 0) return out;
+    out += bw_book_set_many(engine->store, book, side, as_levels(update->level[side]), update->count[side], out);
     uint32_t depth = engine->plan->depth;
     if (depth && book->side[side].level_count > depth) {
         uint32_t left = bw_book_cut(engine->store, book, side, depth, engine->left, BW_RECORD_CHANGES_MAX);

@@ -111,7 +111,7 @@ int main(int argc, char **argv) {
     char path[64], error[256] = "";
     snprintf(path, sizeof path, "/dev/shm/bench-engine-%d.shm", (int)getpid());
     bw_shm_spec shm_spec = {.path = path, .exchange = venue_name[venue], .book_capacity = 1, .level_capacity = 65536,
-                            .chunk_capacity = 4096, .ring_bytes = 1u << 24};
+                            .chunk_capacity = 4096, .ring_bytes = 1u << 20};
     bw_shm_writer *shm = bw_shm_writer_new(&shm_spec, error, sizeof error);
     bw_event_ring *events = aligned_alloc(64, sizeof *events);
     if (!shm || !events) return fprintf(stderr, "%s\n", error), 1;

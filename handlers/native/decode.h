@@ -15,7 +15,8 @@
 
 #define BW_DECODE_PADDING 64u /* readable bytes behind a frame, any content */
 
-/* A level as it came: value = mantissa / 10^decimals with the fewest decimals. */
+/* A level as it came: value = mantissa / 10^decimals, without the decimals that only pad the numbers of
+ * its list. */
 typedef struct bw_wire_level {
     int64_t price;
     int64_t quantity;

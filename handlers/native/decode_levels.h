@@ -7,12 +7,13 @@
 #ifndef BW_DECODE_LEVELS_H
 #define BW_DECODE_LEVELS_H
 
-#include "decode_text.h"
+#include "decode_stencil.h"
 
 typedef struct level_run {
     bw_decoder *d;
     const bw_level_plan *plan;
     bw_level_template *shape;
+    bw_stencil *stencil;
     bw_item *item;
     const char *fault;
     const char *fault_at;
@@ -222,16 +223,114 @@ static inline const char *take_alike(const level_run *run, const char *p, level_
     return p < run->d->end && literal_matches(p, segment) ? p + segment->bytes : NULL;
 }
 
+#if BW_SIMD_AVX2
+static inline __m128i load_literal(const uint64_t word[2]) {
+    return _mm_loadu_si128((const __m128i *)(const void *)word);
+}
+
+static inline bool literal_is(const char *p, __m128i literal, __m128i mask) {
+    __m128i text = _mm_loadu_si128((const __m128i *)(const void *)p);
+    return _mm_testz_si128(_mm_xor_si128(text, literal), mask);
+}
+
+typedef struct pair_literals {
+    __m128i word[3], mask[3];
+    uint32_t bytes[3];
+} pair_literals;
+
+/* An element of a pair shape whatever the lengths of its numbers; returns behind its comma, or NULL. */
+static inline const char *take_pair(const char *p, const char *end, const pair_literals *literals, uint32_t guess[2],
+                                    bw_wire_level *level, const char *span[4]) {
+    int64_t price, quantity;
+    uint8_t decimals[2];
+    if (!literal_is(p, literals->word[0], literals->mask[0])) return NULL;
+    span[0] = p + literals->bytes[0];
+    const char *behind = scan_decimal(span[0], &price, &decimals[0]);
+    if (!behind) return NULL;
+    span[1] = behind = skip_guessed(span[0], behind, &guess[0]);
+    if (behind >= end || !literal_is(behind, literals->word[1], literals->mask[1])) return NULL;
+    span[2] = behind + literals->bytes[1];
+    behind = scan_decimal(span[2], &quantity, &decimals[1]);
+    if (!behind) return NULL;
+    span[3] = behind = skip_guessed(span[2], behind, &guess[1]);
+    if (behind >= end || !literal_is(behind, literals->word[2], literals->mask[2])) return NULL;
+    if (behind[literals->bytes[2]] != ',') return NULL;
+    *level = (bw_wire_level){.price = price, .quantity = quantity, .price_decimals = decimals[0],
+                             .quantity_decimals = decimals[1]};
+    return behind + literals->bytes[2] + 1;
+}
+
+static inline uint32_t most_of(uint32_t a, uint32_t b) {
+    return a > b ? a : b;
+}
+
+/* The commonest shape by itself: price, quantity, short literals, no other field. Takes elements as long as
+ * they are alike; returns where it stopped, which is behind a comma, or at p if there was none. */
+static const char *take_pairs(const level_run *run, const char *p, bw_wire_level **out, uint32_t *room,
+                              uint32_t decimals_most[2]) {
+    pair_literals literals;
+    for (uint32_t i = 0; i < 3; i++) {
+        literals.word[i] = load_literal(run->shape->segment[i].word);
+        literals.mask[i] = load_literal(run->shape->segment[i].mask);
+        literals.bytes[i] = run->shape->segment[i].bytes;
+    }
+    const char *const end = run->d->end - 1; /* the list's own bracket, at the least, stands behind an element */
+    uint32_t guess[2] = {0, 0}, price_most = decimals_most[0], quantity_most = decimals_most[1];
+    bw_stencil *stencil = run->stencil;
+    bw_wire_level *level = *out, *const last = level + *room;
+    bool trusted = stencil->trust >= 0;
+    stencil->trust += trusted ? 0 : STENCIL_TRUST_LIST;
+    while (p < end && level < last) {
+        if (trusted && stencil->bytes && end - p >= stencil->bytes && stencil_fits(stencil, p)) {
+            int64_t price, quantity;
+            stencil_read(stencil, p, &price, &quantity);
+            *level++ = (bw_wire_level){.price = price, .quantity = quantity, .price_decimals = stencil->decimals[0],
+                                       .quantity_decimals = stencil->decimals[1]};
+            p += stencil->bytes;
+            stencil_hit(stencil);
+            price_most = most_of(price_most, stencil->decimals[0]);
+            quantity_most = most_of(quantity_most, stencil->decimals[1]);
+            continue;
+        }
+        const char *span[4], *next = take_pair(p, end, &literals, guess, level, span);
+        if (!next) break;
+        if (trusted) {
+            stencil_miss(stencil);
+            stencil_learn(stencil, p, next, span[0], span[1], span[2], span[3]);
+            trusted = stencil->trust >= 0;
+        }
+        price_most = most_of(price_most, level->price_decimals);
+        quantity_most = most_of(quantity_most, level->quantity_decimals);
+        level++;
+        p = next;
+    }
+    *room -= (uint32_t)(level - *out);
+    *out = level;
+    decimals_most[0] = price_most;
+    decimals_most[1] = quantity_most;
+    return p;
+}
+
+static inline bool is_pair(const bw_level_template *shape) {
+    const bw_segment_shape *segment = shape->segment;
+    return shape->values == 2 && segment[0].field == BW_FIELD_PRICE && segment[1].field == BW_FIELD_QUANTITY &&
+           segment[0].bytes <= 16 && segment[1].bytes <= 16 && segment[2].bytes <= 16;
+}
+#endif
+
 /* p at the list's bracket; returns behind the one that closes it. */
 static const char *take_levels(level_run *run, const char *p) {
     bw_decoder *d = run->d;
     bw_wire_level *out[2] = {d->level[0] + d->level_used[0], d->level[1] + d->level_used[1]};
     uint32_t room = d->levels_max - d->level_used[0] - d->level_used[1];
-    uint8_t price_decimals = run->item->price_decimals, quantity_decimals = run->item->quantity_decimals;
+    uint32_t most[2] = {run->item->price_decimals, run->item->quantity_decimals};
     const uint32_t side = run->plan->side == BW_LEVELS_ASKS;
     p = skip_space(d, p + 1);
     if (*p == ']') return p + 1;
     for (;; room--) {
+#if BW_SIMD_AVX2
+        if (is_pair(run->shape)) p = take_pairs(run, p, &out[side], &room, most);
+#endif
         level_parts parts = {.side = side};
         if (room == 0) return level_fault(run, p, "more levels than a frame may have");
         const char *next = run->shape->values ? take_alike(run, p, &parts) : NULL;
@@ -242,8 +341,8 @@ static const char *take_levels(level_run *run, const char *p) {
         }
         p = next;
         *out[parts.side]++ = parts.level;
-        if (parts.level.price_decimals > price_decimals) price_decimals = parts.level.price_decimals;
-        if (parts.level.quantity_decimals > quantity_decimals) quantity_decimals = parts.level.quantity_decimals;
+        if (parts.level.price_decimals > most[0]) most[0] = parts.level.price_decimals;
+        if (parts.level.quantity_decimals > most[1]) most[1] = parts.level.quantity_decimals;
         if (*p != ',') p = skip_space(d, p);
         if (*p == ']') break;
         if (*p != ',' || p >= d->end) return level_fault(run, p, "',' or ']' expected behind a level");
@@ -253,8 +352,8 @@ static const char *take_levels(level_run *run, const char *p) {
         d->level_used[i] = (uint32_t)(out[i] - d->level[i]);
         run->item->level_count[i] = d->level_used[i] - run->item->level_first[i];
     }
-    run->item->price_decimals = price_decimals;
-    run->item->quantity_decimals = quantity_decimals;
+    run->item->price_decimals = (uint8_t)most[0];
+    run->item->quantity_decimals = (uint8_t)most[1];
     return p + 1;
 }
 

@@ -95,7 +95,8 @@ static inline __m128i load_window(const int8_t *at) {
 }
 
 /* Plain decimal at p (digits, perhaps one point, no sign or exponent) of up to 16 significant places:
- * the character behind it, or NULL when it is none of these and must go the slow way. */
+ * the character behind it, or NULL when it is none of these and must go the slow way. The caller sees to
+ * it that what stands behind is no digit. */
 static inline const char *scan_decimal(const char *p, int64_t *mantissa, uint8_t *decimals) {
     __m256i text = _mm256_loadu_si256((const __m256i *)(const void *)p);
     __m256i digit = _mm256_sub_epi8(text, _mm256_set1_epi8('0'));
@@ -105,13 +106,13 @@ static inline const char *scan_decimal(const char *p, int64_t *mantissa, uint8_t
     uint32_t zeros = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(digit, _mm256_setzero_si256()));
     uint32_t bytes = _tzcnt_u32(~(digits | points));
     points = _bzhi_u32(points, bytes);
-    uint32_t point = _tzcnt_u32(points | (uint32_t)(1ull << bytes));
-    uint32_t significant = 31u - _lzcnt_u32(_bzhi_u32(digits & ~zeros, bytes) | (1u << (point & 31u)));
+    uint32_t point = (uint32_t)_tzcnt_u64(points | 1ull << bytes);
+    uint32_t significant = 63u - (uint32_t)_lzcnt_u64(_bzhi_u32(digits & ~zeros, bytes) | 1ull << point);
     uint32_t places = significant - point;
     uint32_t taken = significant + (places != 0);
-    bool odd = (points & (points - 1u)) != 0 || point == 0 || point + 1 == bytes || bytes - 1u > 30u ||
-               taken > 16u || ((zeros & 1u) != 0 && point > 1);
-    if (__builtin_expect(odd, 0)) return NULL;
+    /* a number that fills all 32 bytes may go on: then the literal behind it cannot fit */
+    uint32_t odd = (points & (points - 1u)) | (point == 0) | (point + 1 == bytes) | (taken > 16u);
+    if (__builtin_expect(odd != 0, 0)) return NULL;
     __m128i order = _mm_add_epi8(load_window(digit_window + significant), load_window(point_window + places));
     __m128i place = _mm_shuffle_epi8(_mm256_castsi256_si128(digit), order);
     const __m128i tens = _mm_set1_epi16(0x010a);
@@ -123,6 +124,18 @@ static inline const char *scan_decimal(const char *p, int64_t *mantissa, uint8_t
     *mantissa = (int64_t)((uint32_t)both * 100000000ull + (both >> 32));
     *decimals = (uint8_t)places;
     return p + bytes;
+}
+
+/* The same value, but to the processor one it need not wait for: it goes on with the guess, and begins
+ * again should the guess be wrong. Numbers of one list are mostly alike in length. */
+static inline const char *skip_guessed(const char *p, const char *behind, uint32_t *guess) {
+    uint32_t bytes = (uint32_t)(behind - p), likely = *guess;
+    if (__builtin_expect(bytes == likely, 1)) {
+        __asm__("" : "+r"(likely)); /* or the compiler would use `bytes`, which it knows to be equal */
+        return p + likely;
+    }
+    *guess = bytes;
+    return behind;
 }
 
 #else

@@ -25,6 +25,17 @@ typedef struct bw_level_template {
     bw_segment_shape segment[BW_TEMPLATE_SEGMENTS_MAX + 1];
 } bw_level_template;
 
+/* See decode_stencil.h. */
+typedef struct bw_stencil {
+    uint8_t expected[64];
+    uint8_t limit[64]; /* by how much a byte may differ (xor) from what is expected */
+    uint8_t order[32]; /* shuffle: digits of price and quantity to the right end of 16 lanes each */
+    uint8_t at[2];
+    uint8_t decimals[2];
+    uint8_t bytes;     /* of an element with its comma; 0: nothing learned */
+    int32_t trust;     /* below 0: this list's elements differ too much to try */
+} bw_stencil;
+
 struct bw_decoder {
     const bw_plan *plan;
     bool (*walk)(bw_decoder *decoder);
@@ -40,6 +51,7 @@ struct bw_decoder {
     uint8_t key_first[BW_PLAN_NODES_MAX]; /* key that began this node's object last time */
     uint8_t key_next[BW_PLAN_KEYS_MAX];   /* key that followed this one last time */
     bw_level_template shape[BW_PLAN_LEVELS_MAX];
+    bw_stencil stencil[BW_PLAN_LEVELS_MAX];
     bw_item frame;
     bw_item item[BW_ITEMS_MAX];
 };

@@ -15,9 +15,31 @@ void bw_note_liveness(bw_tracked *tracked, int64_t receive_ns) {
     book->last_data_ns = receive_ns;
 }
 
+/* Takes zeros off that only pad, until the decimals fit or are needed. */
+static void strip(int64_t *mantissa, uint8_t *decimals, uint32_t wanted) {
+    for (; *decimals > wanted && *mantissa % 10 == 0; --*decimals) *mantissa /= 10;
+}
+
+/* The decoder may leave decimals that another symbol's numbers needed: then count anew. */
+static void settle_decimals(bw_update *update, const bw_book *book) {
+    update->price_decimals = update->quantity_decimals = 0;
+    for (uint32_t side = 0; side < BW_SIDES; side++) {
+        bw_wire_level *level = update->level[side], *end = level + update->count[side];
+        for (; level < end; level++) {
+            strip(&level->price, &level->price_decimals, book->price_exponent);
+            strip(&level->quantity, &level->quantity_decimals, book->quantity_exponent);
+            if (level->price_decimals > update->price_decimals) update->price_decimals = level->price_decimals;
+            if (level->quantity_decimals > update->quantity_decimals) {
+                update->quantity_decimals = level->quantity_decimals;
+            }
+        }
+    }
+}
+
 /* Brings the levels to the book's exponents, or to those it must grow to. NULL or why they do not fit. */
 static const char *scale_levels(bw_update *update, const bw_book *book, uint32_t *price_up, uint32_t *quantity_up) {
     uint32_t price = book->price_exponent, quantity = book->quantity_exponent;
+    if (update->price_decimals > price || update->quantity_decimals > quantity) settle_decimals(update, book);
     *price_up = update->price_decimals > price ? update->price_decimals - price : 0;
     *quantity_up = update->quantity_decimals > quantity ? update->quantity_decimals - quantity : 0;
     price += *price_up;

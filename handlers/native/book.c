@@ -236,6 +236,16 @@ enum bw_set bw_book_set(bw_book_store *store, bw_book *book, uint32_t side, int6
     return bw_book_set_plain(store, book, side, price, quantity, orders, evicted);
 }
 
+uint32_t bw_book_set_many(bw_book_store *store, bw_book *book, uint32_t side, const bw_level *level,
+                          uint32_t count, bw_level *out) {
+#if defined(BW_BOOK_VARIANTS)
+    if (bw_book_variant == BW_BOOK_AVX512)
+        return bw_book_set_many_avx512(store, book, side, level, count, out);
+    if (bw_book_variant == BW_BOOK_AVX2) return bw_book_set_many_avx2(store, book, side, level, count, out);
+#endif
+    return bw_book_set_many_plain(store, book, side, level, count, out);
+}
+
 /* -- many levels ------------------------------------------------------------------------------- */
 
 void bw_book_clear(bw_book_store *store, bw_book *book) {

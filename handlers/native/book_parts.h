@@ -25,6 +25,10 @@ typedef enum bw_set bw_book_set_function(bw_book_store *store, bw_book *book, ui
                                          int64_t quantity, uint32_t orders, int64_t *evicted);
 bw_book_set_function bw_book_set_plain, bw_book_set_avx2, bw_book_set_avx512;
 
+typedef uint32_t bw_book_set_many_function(bw_book_store *store, bw_book *book, uint32_t side,
+                                           const bw_level *level, uint32_t count, bw_level *out);
+bw_book_set_many_function bw_book_set_many_plain, bw_book_set_many_avx2, bw_book_set_many_avx512;
+
 /* Which of them bw_book_set() takes: set at start to what the CPU can, by tests to all it can. */
 enum bw_book_variant { BW_BOOK_PLAIN, BW_BOOK_AVX2, BW_BOOK_AVX512 };
 extern enum bw_book_variant bw_book_variant;

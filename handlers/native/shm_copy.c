@@ -9,10 +9,14 @@
 #include <string.h>
 #include <time.h>
 
+#ifndef BW_COPY_PATIENCE_NS
 #define BW_COPY_PATIENCE_NS 20000000 /* of one call, all waits together */
-#define BW_GONE_CHECK_NS 1000000     /* waits this long before it asks whether the writer still lives */
-#define BW_YIELD_NS 50000            /* and so long before it lets others run, perhaps the writer */
-#define BW_LOCKED_LEVELS 512u        /* up to so many levels a side are copied under one lock first */
+#endif
+#ifndef BW_GONE_CHECK_NS
+#define BW_GONE_CHECK_NS 1000000 /* a wait so long asks whether the writer still lives */
+#endif
+#define BW_YIELD_NS 50000     /* and one so long lets others run, perhaps the writer */
+#define BW_LOCKED_LEVELS 512u /* up to so many levels a side are copied under one lock first */
 #define BW_LOCKED_TRIES 4u
 #define BW_COPY_TRIES 8u
 #define BW_PIECE_MIN 8u

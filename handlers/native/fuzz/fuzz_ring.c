@@ -5,8 +5,8 @@
  * writer would that goes mad. An input is 8 bytes of ring position, then patches of
  * {u8 region | width << 4, u16 offset, `1 << width` bytes}.
  *
- *   clang-14 -g -O2 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -DBW_GONE_CHECK_NS=20000 \
- *     -DBW_COPY_PATIENCE_NS=100000 -I handlers/native handlers/native/fuzz/fuzz_ring.c \
+ *   clang-14 -g -O2 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -DBW_GONE_CHECK_NS=5000 \
+ *     -DBW_COPY_PATIENCE_NS=20000 -I handlers/native handlers/native/fuzz/fuzz_ring.c \
  *     handlers/native/{book,book_set,book_store,shm_copy,shm_create,shm_reader,shm_writer}.c -o fuzz_ring
  *   ./fuzz_ring -max_len=512 -max_total_time=600
  */
@@ -130,17 +130,14 @@ static _Atomic int tearing; /* 0 rest, 1 tear, 2 asked to rest */
 static void *tear(void *unused) {
     (void)unused;
     bw_book *books = (bw_book *)(void *)(memory + region[2][0]);
-    bw_shm_header *header = (bw_shm_header *)(void *)memory;
     for (;;) {
-        if (atomic_load(&tearing) != 1) {
-            atomic_store(&tearing, 0);
-            while (atomic_load(&tearing) != 1) usleep(1);
-        }
+        int asked = 2;
+        atomic_compare_exchange_strong(&tearing, &asked, 0);
+        while (atomic_load(&tearing) == 0) usleep(1);
         undo_patches();
         books[0].sequence++, books[1].sequence++;
         atomic_fetch_add(&books[0].version, 2);
         for (uint32_t i = 0; i < patch_count; i++) memcpy(patches[i].at, patches[i].new, patches[i].bytes);
-        atomic_fetch_add(&header->ring_head, 0);
     }
     return NULL;
 }
@@ -159,7 +156,8 @@ static void read_all(uint64_t position) {
         bw_book_read_header(segment, book, &header);
         for (uint32_t depth = 0; depth <= 10; depth += 10) {
             uint32_t bid_count = ROOM, ask_count = ROOM;
-            int result = bw_book_read(segment, book, depth, &header, bids, &bid_count, asks, &ask_count, NULL);
+            int result = bw_book_read(segment, book, depth, &header, bids, &bid_count, asks, &ask_count,
+                                      NULL);
             if (result == BW_READ_OK && (bid_count > ROOM || ask_count > ROOM)) abort();
         }
     }

@@ -120,7 +120,8 @@ static bool put_book(bw_gateway *gateway, bw_sub *sub, uint64_t missed) {
     uint8_t *frame;
     size_t bytes = bw_group_encode(gateway, group, &message, &frame);
     if (!delta && group->deltas && bytes > gateway->limits.frame_bytes_max) {
-        return put_pages(gateway, sub, &message, (uint32_t)(bytes * 5 / 4 / gateway->limits.frame_bytes_max) + 1);
+        return put_pages(gateway, sub, &message,
+                         (uint32_t)(bytes * 5 / 4 / gateway->limits.frame_bytes_max) + 1);
     }
     BW_COUNT(gateway->stats, messages_sent, 1);
     return bw_queue_put(&sub->client->out, frame, bytes);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define ACCEPTS_PER_TURN 64
+#define TICK_CLIENTS 256u
 #define CLOSE_PATIENCE_NS 1000000000
 #define EVENT_SLACK_BYTES (1u << 20) /* kept free of requests, so that other events always fit */
 
@@ -52,22 +53,23 @@ static uint32_t clients_of_address(const bw_gateway *gateway, const bw_client *l
 
 static void refuse(int descriptor, const char *status) {
     char text[160];
-    int bytes = snprintf(text, sizeof text, "HTTP/1.1 %s\r\nConnection: close\r\nRetry-After: 10\r\nContent-Length: 0\r\n\r\n",
-                         status);
+    int bytes =
+        snprintf(text, sizeof text,
+                 "HTTP/1.1 %s\r\nConnection: close\r\nRetry-After: 10\r\nContent-Length: 0\r\n\r\n", status);
     ssize_t sent = send(descriptor, text, (size_t)bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
     (void)sent; /* who is refused may miss the reason */
     close(descriptor);
 }
 
 static bw_client *client_slot(bw_gateway *gateway) {
-    for (uint32_t i = 0; i < gateway->client_slots; i++) {
-        if (gateway->client[i]->state == BW_CLIENT_FREE) return gateway->client[i];
-    }
+    if (gateway->free_slots > 0) return gateway->client[gateway->free_slot[gateway->free_slots - 1]];
     if (gateway->client_slots == gateway->limits.clients_max) return NULL;
     bw_client *client = calloc(1, sizeof *client);
     if (!client) return NULL;
     client->index = gateway->client_slots;
+    client->fd = -1;
     gateway->client[gateway->client_slots++] = client;
+    gateway->free_slot[gateway->free_slots++] = client->index; /* until it is really taken */
     return client;
 }
 
@@ -101,7 +103,7 @@ static void client_release(bw_client *client) {
 
 static void client_start(bw_gateway *gateway, int descriptor, const struct sockaddr_storage *from) {
     bw_client *client = client_slot(gateway);
-    if (!client || gateway->client_count >= gateway->limits.clients_max) {
+    if (!client) {
         BW_COUNT(gateway->stats, refused_clients, 1);
         refuse(descriptor, "503 Too Many Clients");
         return;
@@ -113,6 +115,7 @@ static void client_start(bw_gateway *gateway, int descriptor, const struct socka
         refuse(descriptor, "429 Too Many Connections From This Address");
         return;
     }
+    gateway->free_slots--;
     int one = 1, buffer = (int)gateway->limits.send_buffer_bytes;
     unsigned int user_timeout = gateway->limits.timeout_ms;
     setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -126,7 +129,8 @@ static void client_start(bw_gateway *gateway, int descriptor, const struct socka
     gateway->client_count++;
     struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
                                 .data.u64 = (uintptr_t)client | BW_EPOLL_CLIENT};
-    if (!client_equip(gateway, client) || epoll_ctl(gateway->epoll_fd, EPOLL_CTL_ADD, descriptor, &event) < 0) {
+    if (!client_equip(gateway, client) ||
+        epoll_ctl(gateway->epoll_fd, EPOLL_CTL_ADD, descriptor, &event) < 0) {
         bw_client_kill(gateway, client, 1011);
     }
 }
@@ -161,9 +165,11 @@ void bw_clients_bury(bw_gateway *gateway) {
     for (uint32_t i = 0; i < gateway->dead_count; i++) {
         bw_client *client = gateway->dead[i];
         while (client->subs) bw_sub_free(gateway, client->subs);
-        bw_pipe_message closed = {.type = BW_GATEWAY_CLOSED, .client = bw_client_id(client), .code = client->close_code};
+        bw_pipe_message closed = {
+            .type = BW_GATEWAY_CLOSED, .client = bw_client_id(client), .code = client->close_code};
         bw_pipe_put(&gateway->event, closed, NULL, 0, NULL, 0, true);
         client_release(client);
+        gateway->free_slot[gateway->free_slots++] = client->index;
         gateway->client_count--;
         BW_COUNT(gateway->stats, clients, -1);
         BW_COUNT(gateway->stats, clients_closed, 1);
@@ -206,72 +212,6 @@ static ssize_t client_receive(bw_client *client, uint8_t *out, size_t room) {
     return received < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) ? 0 : -1;
 }
 
-static bool token_equal(const char *a, const char *b, size_t bytes) {
-    uint8_t difference = 0; /* time must not tell how much was right */
-    for (size_t i = 0; i < bytes; i++) difference |= (uint8_t)(a[i] ^ b[i]);
-    return difference == 0;
-}
-
-static bool token_known(const char *tokens, const char *token) {
-    size_t bytes = strlen(token);
-    bool known = false;
-    while (*tokens) {
-        size_t line = strcspn(tokens, "\n");
-        if (line == bytes && bytes > 0) known |= token_equal(tokens, token, bytes);
-        tokens += line + (tokens[line] == '\n');
-    }
-    return known;
-}
-
-static void answer_http(bw_gateway *gateway, bw_client *client, const char *status, const char *body) {
-    char text[640];
-    int bytes = snprintf(text, sizeof text,
-                         "HTTP/1.1 %s\r\nContent-Type: text/plain\r\nConnection: close\r\n%sContent-Length: %zu\r\n\r\n%s",
-                         status, strncmp(status, "426", 3) == 0 ? "Upgrade: websocket\r\n" : "", strlen(body), body);
-    if (!bw_queue_put(&client->out, text, (size_t)bytes)) return bw_client_kill(gateway, client, 1011);
-    client->frame_left = (size_t)bytes; /* goes out as it is */
-    client->closing = true;
-    client->closing_ns = gateway->now_ns;
-    client->close_code = 1002;
-    bw_client_schedule_flush(gateway, client);
-}
-
-static void client_upgrade(bw_gateway *gateway, bw_client *client) {
-    size_t bytes;
-    const char *head = bw_ws_unparsed(client->ws, &bytes);
-    bw_upgrade request;
-    int taken = bw_upgrade_request_parse(head, bytes, &request);
-    if (taken == 0) return;
-    if (taken < 0) {
-        BW_COUNT(gateway->stats, refused_handshake, 1);
-        char status[32];
-        snprintf(status, sizeof status, "%d Bad Request", -taken);
-        return answer_http(gateway, client, status, "This request is not understood here.\n");
-    }
-    bw_ws_skip(client->ws, (size_t)taken);
-    if (!request.upgrade) {
-        BW_COUNT(gateway->stats, refused_handshake, 1);
-        return answer_http(gateway, client, "426 Upgrade Required", "This port speaks WebSocket; HTTP is on another.\n");
-    }
-    client->authorised = !gateway->tokens;
-    if (gateway->tokens && request.authorization[0]) {
-        bool bearer = strncasecmp(request.authorization, "Bearer ", 7) == 0;
-        if (!bearer || !token_known(gateway->tokens, request.authorization + 7)) {
-            BW_COUNT(gateway->stats, refused_token, 1);
-            return answer_http(gateway, client, "401 Unauthorized", "This bearer token is not known here.\n");
-        }
-        client->authorised = true;
-    }
-    char response[256];
-    int response_bytes = bw_upgrade_response(response, sizeof response, request.key);
-    if (response_bytes < 0 || !bw_queue_put(&client->out, response, (size_t)response_bytes)) {
-        return bw_client_kill(gateway, client, 1011);
-    }
-    client->frame_left = (size_t)response_bytes;
-    client->state = BW_CLIENT_OPEN;
-    bw_client_schedule_flush(gateway, client);
-}
-
 /* Token bucket; false when the client asks more than it may. */
 static bool client_may_ask(bw_gateway *gateway, bw_client *client) {
     int64_t cost = 1000000000 / gateway->limits.requests_per_second;
@@ -285,7 +225,8 @@ static bool client_may_ask(bw_gateway *gateway, bw_client *client) {
 
 static void client_request(bw_gateway *gateway, bw_client *client, const bw_ws_event *event) {
     BW_COUNT(gateway->stats, requests, 1);
-    bw_pipe_message message = {.type = BW_GATEWAY_TEXT, .client = bw_client_id(client), .code = client->authorised};
+    bw_pipe_message message = {
+        .type = BW_GATEWAY_TEXT, .client = bw_client_id(client), .code = client->authorised};
     if (event->payload_bytes > gateway->limits.request_bytes_max) {
         BW_COUNT(gateway->stats, refused_message_bytes, 1);
         message.type = BW_GATEWAY_TOO_LARGE;
@@ -309,7 +250,8 @@ static void client_event(bw_gateway *gateway, bw_client *client, const bw_ws_eve
         return;
     case BW_WS_FAILED:
         BW_COUNT(gateway->stats, refused_protocol, 1);
-        bw_client_close(gateway, client, event->close_code, event->payload_bytes ? event->payload : "protocol violation");
+        bw_client_close(gateway, client, event->close_code,
+                        event->payload_bytes ? event->payload : "protocol violation");
         return;
     case BW_WS_PONG: return; /* that it came is all it says */
     default: break;
@@ -334,7 +276,7 @@ static bool client_pauses(bw_gateway *gateway, bw_client *client) {
 
 static void client_events(bw_gateway *gateway, bw_client *client) {
     bw_ws_event event;
-    if (client->state == BW_CLIENT_HTTP && !client->closing) client_upgrade(gateway, client);
+    if (client->state == BW_CLIENT_HTTP && !client->closing) bw_client_upgrade(gateway, client);
     while (client->state == BW_CLIENT_OPEN && !client_pauses(gateway, client)) {
         if (bw_ws_next(client->ws, &event) == BW_WS_NONE) return;
         client_event(gateway, client, &event);
@@ -403,9 +345,12 @@ static void client_tick(bw_gateway *gateway, bw_client *client) {
     }
 }
 
+/* A slice at a time: housekeeping of thousands must not hold up a record. */
 void bw_clients_tick(bw_gateway *gateway) {
-    for (uint32_t i = 0; i < gateway->client_slots; i++) {
-        bw_client *client = gateway->client[i];
+    uint32_t slots = gateway->client_slots, slice = slots / 8 > TICK_CLIENTS ? slots / 8 : TICK_CLIENTS;
+    for (uint32_t i = 0; i < slots && i < slice; i++) {
+        if (gateway->tick_slot >= slots) gateway->tick_slot = 0;
+        bw_client *client = gateway->client[gateway->tick_slot++];
         if (client->state != BW_CLIENT_FREE && client->state != BW_CLIENT_DEAD) client_tick(gateway, client);
     }
 }

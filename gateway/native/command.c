@@ -9,7 +9,8 @@ enum command { COMMAND_SEND = 1, COMMAND_SUBSCRIBE, COMMAND_UNSUBSCRIBE, COMMAND
 
 static int post(bw_gateway *gateway, bw_pipe_message message, const void *first, size_t first_bytes,
                 const void *second, size_t second_bytes) {
-    return bw_pipe_put(&gateway->command, message, first, (uint32_t)first_bytes, second, (uint32_t)second_bytes, true)
+    return bw_pipe_put(&gateway->command, message, first, (uint32_t)first_bytes, second,
+                       (uint32_t)second_bytes, true)
                ? 0
                : -EAGAIN;
 }
@@ -24,13 +25,15 @@ int bw_gateway_subscribe(bw_gateway *gateway, uint64_t client, const bw_subscrip
     return post(gateway, message, subscription, sizeof *subscription, text, bytes);
 }
 
-int bw_gateway_unsubscribe(bw_gateway *gateway, uint64_t client, uint64_t tag, const char *text, uint32_t bytes) {
+int bw_gateway_unsubscribe(bw_gateway *gateway, uint64_t client, uint64_t tag, const char *text,
+                           uint32_t bytes) {
     bw_pipe_message message = {.type = COMMAND_UNSUBSCRIBE, .client = client, .tag = tag};
     return post(gateway, message, text, bytes, NULL, 0);
 }
 
 int bw_gateway_authorise(bw_gateway *gateway, uint64_t client, const char *text, uint32_t bytes) {
-    return post(gateway, (bw_pipe_message){.type = COMMAND_AUTHORISE, .client = client}, text, bytes, NULL, 0);
+    return post(gateway, (bw_pipe_message){.type = COMMAND_AUTHORISE, .client = client}, text, bytes, NULL,
+                0);
 }
 
 int bw_gateway_close_client(bw_gateway *gateway, uint64_t client, uint32_t code, const char *reason) {
@@ -48,7 +51,8 @@ int bw_gateway_stop(bw_gateway *gateway) {
 
 static void put_text(bw_gateway *gateway, bw_client *client, const void *text, size_t bytes) {
     if (bytes == 0 || client->state != BW_CLIENT_OPEN) return;
-    if (!bw_client_put(gateway, client, false, BW_WS_OP_TEXT, text, bytes)) bw_client_kill(gateway, client, 1011);
+    if (!bw_client_put(gateway, client, false, BW_WS_OP_TEXT, text, bytes))
+        bw_client_kill(gateway, client, 1011);
 }
 
 static void run_subscribe(bw_gateway *gateway, bw_client *client, const bw_pipe_message *message,
@@ -57,7 +61,8 @@ static void run_subscribe(bw_gateway *gateway, bw_client *client, const bw_pipe_
     memcpy(&subscription, body, sizeof subscription);
     if (client->closing) return;
     if (!bw_sub_add(gateway, client, &subscription)) {
-        bw_pipe_message refused = {.type = BW_GATEWAY_REFUSED, .client = message->client, .tag = message->tag};
+        bw_pipe_message refused = {
+            .type = BW_GATEWAY_REFUSED, .client = message->client, .tag = message->tag};
         bw_pipe_put(&gateway->event, refused, "out of memory", 13, NULL, 0, true);
         return;
     }

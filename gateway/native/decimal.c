@@ -34,12 +34,18 @@ static char *digits_before(char *end, uint64_t value) {
     return end;
 }
 
-char *bw_put_u64(char *out, uint64_t value) {
-    char text[20];
-    char *start = digits_before(text + sizeof text, value);
-    size_t count = (size_t)(text + sizeof text - start);
-    memcpy(out, start, count);
+/* Copies whole words of a fixed size, which are a few moves: what lies beyond `count` is overwritten by
+ * what comes next. Both sides must have BW_DECIMAL_SLACK bytes behind. */
+static inline char *put_digits(char *out, const char *from, size_t count) {
+    memcpy(out, from, 32);
+    if (count > 32) memcpy(out + 32, from + 32, 32);
     return out + count;
+}
+
+char *bw_put_u64(char *out, uint64_t value) {
+    char text[20 + BW_DECIMAL_SLACK];
+    char *end = text + 20, *start = digits_before(end, value);
+    return put_digits(out, start, (size_t)(end - start));
 }
 
 /* As digits_before() for what exceeds 64 bits: 19 digits at a time. */
@@ -56,8 +62,8 @@ static char *wide_digits_before(char *end, unsigned __int128 value) {
 }
 
 char *bw_put_decimal(char *out, bw_wide mantissa, unsigned exponent) {
-    char text[BW_DECIMAL_CHARS_MAX + BW_EXPONENT_MAX];
-    char *end = text + sizeof text;
+    char text[BW_DECIMAL_CHARS_MAX + BW_EXPONENT_MAX + BW_DECIMAL_SLACK];
+    char *end = text + BW_DECIMAL_CHARS_MAX + BW_EXPONENT_MAX;
     if (mantissa == 0) {
         *out++ = '0';
         return out;
@@ -76,13 +82,11 @@ char *bw_put_decimal(char *out, bw_wide mantissa, unsigned exponent) {
         start = point;
         *out++ = '0';
     } else {
-        memcpy(out, start, (size_t)(point - start));
-        out += point - start;
+        out = put_digits(out, start, (size_t)(point - start));
     }
     if (end > point) {
         *out++ = '.';
-        memcpy(out, point, (size_t)(end - point));
-        out += end - point;
+        out = put_digits(out, point, (size_t)(end - point));
     }
     return out;
 }

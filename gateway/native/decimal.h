@@ -16,7 +16,10 @@ typedef __int128 bw_wide;
 /* 10^exponent, exponent <= BW_EXPONENT_MAX. */
 int64_t bw_power10(unsigned exponent);
 
-/* Both write without a terminating NUL and return the end. */
+#define BW_DECIMAL_SLACK 64u
+
+/* Both write without a terminating NUL and return the end; up to BW_DECIMAL_SLACK bytes behind the end
+ * may be overwritten. */
 char *bw_put_u64(char *out, uint64_t value);
 /* Shortest exact text of mantissa / 10^exponent: no zero after the last digit, no lone point. */
 char *bw_put_decimal(char *out, bw_wide mantissa, unsigned exponent);

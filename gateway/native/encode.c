@@ -17,7 +17,7 @@ const char *bw_reason_text(uint32_t reason) {
 }
 
 size_t bw_encode_bound(uint32_t levels) {
-    return 512 + (size_t)levels * (2 * BW_DECIMAL_CHARS_MAX + 48);
+    return 512 + BW_DECIMAL_SLACK + (size_t)levels * (2 * BW_DECIMAL_CHARS_MAX + 48);
 }
 
 #define PUT(out, literal) put_bytes(out, literal, sizeof literal - 1)
@@ -119,7 +119,7 @@ static size_t encode_json(const bw_encoding *encoding, const bw_message *message
 static size_t encode_tardis(const bw_encoding *encoding, const bw_message *message, char *out) {
     char *start = out;
     out = message->kind == BW_PUSH_SNAPSHOT ? PUT(out, "{\"type\":\"orderbook_snapshot\",\"exchange\":\"")
-                                                  : PUT(out, "{\"type\":\"orderbook_update\",\"exchange\":\"");
+                                            : PUT(out, "{\"type\":\"orderbook_update\",\"exchange\":\"");
     out = put_text(out, encoding->exchange);
     out = PUT(out, "\",\"symbol\":\"");
     out = put_text(out, encoding->native);

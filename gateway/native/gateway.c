@@ -39,16 +39,18 @@ static bool take_sources(bw_gateway *gateway, const bw_gateway_spec *spec) {
 static bool take_memory(bw_gateway *gateway) {
     uint32_t clients = gateway->limits.clients_max;
     gateway->client = calloc(clients, sizeof(bw_client *));
+    gateway->free_slot = calloc(clients, sizeof(uint32_t));
     gateway->flush_client = calloc(clients, sizeof(bw_client *));
     gateway->dead = calloc(clients, sizeof(bw_client *));
     gateway->pending_change = malloc(BW_HISTORY_ENTRIES * sizeof(bw_change));
     gateway->command_bytes = malloc(BW_COMMAND_BYTES);
-    return gateway->client && gateway->flush_client && gateway->dead && gateway->pending_change &&
+    return gateway->client && gateway->free_slot && gateway->flush_client && gateway->dead && gateway->pending_change &&
            gateway->command_bytes && bw_pipe_init(&gateway->command, COMMAND_PIPE_BYTES) &&
            bw_pipe_init(&gateway->event, EVENT_PIPE_BYTES);
 }
 
-static bool take_outside(bw_gateway *gateway, const bw_gateway_spec *spec, char *error, uint32_t error_bytes) {
+static bool take_outside(bw_gateway *gateway, const bw_gateway_spec *spec, char *error,
+                         uint32_t error_bytes) {
     gateway->stats = bw_gateway_stats_create(spec->stats_path, error, error_bytes);
     if (!gateway->stats) return false;
     snprintf(gateway->stats_path, sizeof gateway->stats_path, "%s", spec->stats_path);
@@ -79,7 +81,8 @@ bw_gateway *bw_gateway_new(const bw_gateway_spec *spec, char *error, uint32_t er
     gateway->epoll_fd = gateway->command.wake_fd = gateway->event.wake_fd = -1;
     gateway->tokens = spec->tokens ? strdup(spec->tokens) : NULL;
     snprintf(error, error_bytes, "out of memory, or names too long");
-    if (take_sources(gateway, spec) && take_memory(gateway) && take_outside(gateway, spec, error, error_bytes)) {
+    if (take_sources(gateway, spec) && take_memory(gateway) &&
+        take_outside(gateway, spec, error, error_bytes)) {
         return gateway;
     }
     bw_gateway_free(gateway);
@@ -134,6 +137,7 @@ void bw_gateway_free(bw_gateway *gateway) {
         free(gateway->copy[side]);
     }
     free(gateway->client);
+    free(gateway->free_slot);
     free(gateway->flush_client);
     free(gateway->dead);
     free(gateway->flush);

@@ -147,7 +147,8 @@ static void heap_sift(bw_gateway *gateway, uint32_t at) {
     for (;;) {
         uint32_t child = 2 * at + 1;
         if (child >= gateway->heap_count) break;
-        if (child + 1 < gateway->heap_count && gateway->heap[child + 1]->due_ns < gateway->heap[child]->due_ns) {
+        if (child + 1 < gateway->heap_count &&
+            gateway->heap[child + 1]->due_ns < gateway->heap[child]->due_ns) {
             child++;
         }
         if (gateway->heap[child]->due_ns >= group->due_ns) break;
@@ -293,8 +294,9 @@ void bw_group_emit(bw_gateway *gateway, bw_group *group) {
                           .stamps = group->market->stamps};
     for (uint32_t side = 0; side < BW_SIDES; side++) {
         message.level[side] = snapshot ? fresh->level[side] : gateway->change[side];
-        message.count[side] = snapshot ? fresh->count[side]
-                                       : bw_view_diff(view, fresh, group->encoding.kind, side, gateway->change[side]);
+        message.count[side] =
+            snapshot ? fresh->count[side]
+                     : bw_view_diff(view, fresh, group->encoding.kind, side, gateway->change[side]);
     }
     bool binary_rescaled = rescaled && group->encoding.format == BW_FORMAT_BINARY;
     bool same = snapshot ? !turned && !binary_rescaled && bw_view_equal(view, fresh)

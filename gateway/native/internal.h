@@ -40,20 +40,21 @@ enum bw_touch {
 enum bw_epoll_kind { BW_EPOLL_CLIENT, BW_EPOLL_SOURCE, BW_EPOLL_LISTEN, BW_EPOLL_COMMAND, BW_EPOLL_BELL };
 
 typedef struct bw_source {
+    bool alive;
+    bool reload_wanted;          /* some mirror could not be copied yet */
+    const bw_shm_header *header; /* while alive */
+    bw_ring_cursor cursor;
+    bw_segment *segment;
+    int pidfd; /* readable when the writer is gone, or -1 */
     uint32_t number;
     char id[16];
     char path[480];
-    bw_segment *segment;
-    bool alive;
-    int pidfd; /* readable when the writer is gone, or -1 */
-    bw_ring_cursor cursor;
     uint32_t book_count, book_capacity;
     bw_mirror **by_book;     /* NULL: nobody looks at it */
     uint8_t *state, *reason; /* last seen of each book */
     uint32_t *symbol_slot;   /* hash of (canonical, kind) -> book + 1 */
     uint32_t symbol_slots;
     bw_mirror *mirrors; /* all wanted of this exchange, attached or not */
-    bool reload_wanted; /* some mirror could not be copied yet */
 } bw_source;
 
 struct bw_mirror {
@@ -194,6 +195,9 @@ struct bw_gateway {
 
     bw_client **client;
     uint32_t client_count, client_slots;
+    uint32_t *free_slot; /* stack of slots used before */
+    uint32_t free_slots;
+    uint32_t tick_slot; /* where the next tick goes on */
     uint32_t heartbeats; /* subs that asked for one */
     bool client_paused;  /* some client is paused */
 
@@ -263,7 +267,8 @@ bool bw_history_start(bw_group *group);
 bool bw_sub_catch_up(bw_gateway *gateway, bw_sub *sub); /* false: memory is short */
 
 /* status.c */
-void bw_status_book(bw_gateway *gateway, const bw_source *source, uint32_t book, uint32_t state, uint32_t reason);
+void bw_status_book(bw_gateway *gateway, const bw_source *source, uint32_t book, uint32_t state,
+                    uint32_t reason);
 void bw_status_exchange(bw_gateway *gateway, const bw_source *source, const char *why);
 bool bw_status_snapshot(bw_gateway *gateway, bw_queue *out, uint64_t conflated);
 
@@ -275,6 +280,9 @@ bool bw_client_put(bw_gateway *gateway, bw_client *client, bool urgent, enum bw_
                    const void *payload, size_t bytes);
 void bw_client_block(bw_gateway *gateway, bw_client *client);
 void bw_sub_leave_behind(bw_gateway *gateway, bw_sub *sub, bool snapshot);
+
+/* handshake.c */
+void bw_client_upgrade(bw_gateway *gateway, bw_client *client);
 
 /* client.c */
 void bw_clients_accept(bw_gateway *gateway);

@@ -41,6 +41,7 @@ static bool poll_rings(bw_gateway *gateway) {
 
 static void tick(bw_gateway *gateway) {
     gateway->next_tick_ns = gateway->now_ns + BW_TICK_NS;
+    gateway->wall_ns = bw_wall_ns();
     BW_GAUGE(gateway->stats, beat_ns, (uint64_t)gateway->wall_ns);
     for (uint32_t i = 0; i < gateway->source_count; i++) bw_source_check(gateway, &gateway->source[i]);
     bw_clients_tick(gateway);
@@ -77,10 +78,9 @@ static void handle(bw_gateway *gateway, const struct epoll_event *event) {
 static void poll_sockets(bw_gateway *gateway, int timeout_ms) {
     struct epoll_event event[EPOLL_EVENTS];
     int events = epoll_wait(gateway->epoll_fd, event, EPOLL_EVENTS, timeout_ms);
-    if (timeout_ms != 0) {
-        gateway->now_ns = bw_steady_ns();
-        gateway->wall_ns = bw_wall_ns();
-    }
+    if (events == 0) return;
+    gateway->now_ns = bw_steady_ns();
+    gateway->wall_ns = bw_wall_ns();
     for (int i = 0; i < events; i++) handle(gateway, &event[i]);
 }
 
@@ -110,9 +110,9 @@ static void sleep_on_sockets(bw_gateway *gateway) {
     if (asleep) bw_bell_awake(gateway->bell);
 }
 
+/* Rings first. gateway->wall_ns is taken where something happened: a record, an event, a tick. */
 static bool turn(bw_gateway *gateway) {
     gateway->now_ns = bw_steady_ns();
-    gateway->wall_ns = bw_wall_ns();
     bool busy = poll_rings(gateway);
     bw_groups_due(gateway);
     flush_groups(gateway);

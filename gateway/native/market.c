@@ -5,7 +5,8 @@
 #include <string.h>
 
 static enum bw_view_kind market_kind(const bw_subscription *subscription) {
-    if (subscription->kind == BW_VIEW_SINGLE || subscription->kind == BW_VIEW_STATUS) return subscription->kind;
+    if (subscription->kind == BW_VIEW_SINGLE || subscription->kind == BW_VIEW_STATUS)
+        return subscription->kind;
     return BW_VIEW_SUM; /* top, consbook and fullbook look at the same books */
 }
 

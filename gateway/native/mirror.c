@@ -66,14 +66,16 @@ void bw_mirror_show(bw_gateway *gateway, bw_mirror *mirror, bool emit) {
     enum bw_touch how = mirror->lost ? BW_TOUCH_ALL_NOW : emit ? BW_TOUCH_NOW : BW_TOUCH_LATER;
     if (mirror->single) {
         mirror->single->stamps = mirror->stamps;
-        if (mirror->lost) mirror->single->stamps.receive_ns = mirror->single->stamps.published_ns = gateway->wall_ns;
+        if (mirror->lost)
+            mirror->single->stamps.receive_ns = mirror->single->stamps.published_ns = gateway->wall_ns;
         bw_market_touch(gateway, mirror->single, how);
     }
     if (mirror->merged) {
         bw_stamps before = mirror->merged->stamps;
         mirror->merged->stamps = mirror->stamps;
         mirror->merged->stamps.sequence = before.sequence + 1;
-        if (mirror->lost) mirror->merged->stamps.receive_ns = mirror->merged->stamps.published_ns = gateway->wall_ns;
+        if (mirror->lost)
+            mirror->merged->stamps.receive_ns = mirror->merged->stamps.published_ns = gateway->wall_ns;
         if (mirror->merged->stamps.receive_ns < before.receive_ns) { /* several clocks, one stream */
             mirror->merged->stamps.receive_ns = before.receive_ns;
         }
@@ -135,7 +137,8 @@ static void mirror_fill(bw_mirror *mirror, bw_level *const level[BW_SIDES], cons
         for (uint32_t i = count[side]; i-- > 0;) { /* worst first: each goes to the end of its array */
             int64_t evicted;
             const bw_level *from = &level[side][i];
-            bw_book_set(mirror->store, mirror->copy, side, from->price, from->quantity, from->orders, &evicted);
+            bw_book_set(mirror->store, mirror->copy, side, from->price, from->quantity, from->orders,
+                        &evicted);
         }
     }
     bw_book_end(mirror->store, mirror->copy);
@@ -216,7 +219,8 @@ bool bw_mirror_apply(bw_gateway *gateway, bw_mirror *mirror, const bw_record *he
 
 static uint32_t within_bound(const bw_level *level, uint32_t count, uint32_t side, int64_t bound) {
     if (bound == 0) return count;
-    while (count > 0 && (side == 0 ? level[count - 1].price < bound : level[count - 1].price > bound)) count--;
+    while (count > 0 && (side == 0 ? level[count - 1].price < bound : level[count - 1].price > bound))
+        count--;
     return count;
 }
 

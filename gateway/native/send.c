@@ -53,7 +53,8 @@ void bw_client_block(bw_gateway *gateway, bw_client *client) {
     for (bw_sub *sub = client->subs; sub; sub = sub->next) {
         bw_group *group = sub->group;
         if (sub->lagging) continue;
-        if (!sub->behind) sub->emission = group->emission - frames_between(&group->log, sub->position, group->log.head);
+        if (!sub->behind)
+            sub->emission = group->emission - frames_between(&group->log, sub->position, group->log.head);
         sub->lagging = true;
         group_swap_subs(group, sub->at, group->lagging++);
         bw_history_start(group); /* without memory for it there will be snapshots */

@@ -28,7 +28,8 @@ static uint32_t find_book(const bw_segment *segment, const char *symbol, uint32_
 
 static uint32_t cut_unverified(const bw_level *level, uint32_t count, uint32_t side, int64_t bound) {
     if (bound == 0) return count;
-    while (count > 0 && (side == 0 ? level[count - 1].price < bound : level[count - 1].price > bound)) count--;
+    while (count > 0 && (side == 0 ? level[count - 1].price < bound : level[count - 1].price > bound))
+        count--;
     return count;
 }
 
@@ -44,7 +45,8 @@ static int copy_book(bw_segment *segment, uint32_t index, uint32_t depth, uint32
                               &count[1], NULL);
     if (result != BW_READ_OK || book->header.state != BW_BOOK_LIVE) return 0;
     for (uint32_t side = 0; side < BW_SIDES; side++) {
-        count[side] = cut_unverified(book->level[side], count[side], side, book->header.side[side].verified_price);
+        count[side] =
+            cut_unverified(book->level[side], count[side], side, book->header.side[side].verified_price);
     }
     *input = (bw_view_input){{book->level[0], book->level[1]}, {count[0], count[1]},
                              book->header.price_exponent, book->header.quantity_exponent, exchange};
@@ -69,11 +71,13 @@ static int add_exchange(snapshot_work *work, const char *path, uint32_t exchange
         work->known++;
         if (bw_segment_alive(segment, bw_wall_ns(), patience_ns)) {
             one_book *book = &work->book[work->books++];
-            result = copy_book(segment, index, work->wanted->depth, exchange, book, &work->input[work->inputs]);
+            result =
+                copy_book(segment, index, work->wanted->depth, exchange, book, &work->input[work->inputs]);
             work->stamps.state = book->header.state;
             if (result > 0 && book->header.receive_ns >= work->stamps.receive_ns) {
-                work->stamps = (bw_stamps){book->header.sequence, book->header.exchange_ns, book->header.receive_ns,
-                                           book->header.published_ns, book->header.state};
+                work->stamps =
+                    (bw_stamps){book->header.sequence, book->header.exchange_ns, book->header.receive_ns,
+                                book->header.published_ns, book->header.state};
             }
             work->inputs += result > 0;
         }
@@ -82,13 +86,15 @@ static int add_exchange(snapshot_work *work, const char *path, uint32_t exchange
     return result < 0 ? result : 0;
 }
 
-static int64_t encode_view(snapshot_work *work, const bw_gateway_exchange *exchange, uint32_t count, uint8_t *out,
-                           uint64_t room) {
+static int64_t encode_view(snapshot_work *work, const bw_gateway_exchange *exchange, uint32_t count,
+                           uint8_t *out, uint64_t room) {
     const bw_subscription *wanted = work->wanted;
     bw_view view = {.depth = wanted->depth};
-    for (uint32_t side = 0; side < BW_SIDES; side++) view.level[side] = malloc(wanted->depth * sizeof(bw_view_level));
+    for (uint32_t side = 0; side < BW_SIDES; side++)
+        view.level[side] = malloc(wanted->depth * sizeof(bw_view_level));
     char ids[BW_EXCHANGES_MAX][16] = {{0}};
-    for (uint32_t i = 0; i < count; i++) memcpy(ids[exchange[i].number % BW_EXCHANGES_MAX], exchange[i].id, sizeof ids[0]);
+    for (uint32_t i = 0; i < count; i++)
+        memcpy(ids[exchange[i].number % BW_EXCHANGES_MAX], exchange[i].id, sizeof ids[0]);
     bw_encoding encoding = {.kind = wanted->kind, .format = wanted->format, .strings = wanted->strings != 0,
                             .stamps = wanted->stamps != 0, .exchange_id = ids};
     memcpy(encoding.channel, wanted->channel, sizeof encoding.channel);

@@ -18,7 +18,8 @@ static uint32_t symbol_hash(const char *symbol, uint32_t instrument) {
 uint32_t bw_source_find(const bw_source *source, const char *symbol, uint32_t instrument) {
     if (source->symbol_slots == 0) return UINT32_MAX;
     uint32_t mask = source->symbol_slots - 1;
-    for (uint32_t at = symbol_hash(symbol, instrument) & mask; source->symbol_slot[at]; at = (at + 1) & mask) {
+    for (uint32_t at = symbol_hash(symbol, instrument) & mask; source->symbol_slot[at];
+         at = (at + 1) & mask) {
         uint32_t book = source->symbol_slot[at] - 1;
         const bw_symbol *entry = bw_segment_symbol(source->segment, book);
         if (entry->kind == instrument && strcmp(entry->canonical, symbol) == 0) return book;
@@ -28,7 +29,8 @@ uint32_t bw_source_find(const bw_source *source, const char *symbol, uint32_t in
 
 static void source_index_book(bw_source *source, uint32_t book) {
     const bw_symbol *entry = bw_segment_symbol(source->segment, book);
-    if (bw_source_find(source, entry->canonical, entry->kind) != UINT32_MAX) return; /* the first one counts */
+    if (bw_source_find(source, entry->canonical, entry->kind) != UINT32_MAX)
+        return; /* the first one counts */
     uint32_t mask = source->symbol_slots - 1;
     uint32_t at = symbol_hash(entry->canonical, entry->kind) & mask;
     while (source->symbol_slot[at]) at = (at + 1) & mask;
@@ -107,6 +109,7 @@ static void source_open(bw_gateway *gateway, bw_source *source) {
         return;
     }
     source->alive = true;
+    source->header = bw_segment_header(source->segment);
     source_watch_writer(gateway, source);
     bw_ring_seek_head(source->segment, &source->cursor);
     source_grow(gateway, source);
@@ -119,7 +122,8 @@ void bw_source_lose(bw_gateway *gateway, bw_source *source, const char *why) {
     if (!source->segment) return;
     bool was_alive = source->alive;
     source->alive = false;
-    for (bw_mirror *mirror = source->mirrors; mirror; mirror = mirror->next) bw_mirror_detach(gateway, mirror);
+    for (bw_mirror *mirror = source->mirrors; mirror; mirror = mirror->next)
+        bw_mirror_detach(gateway, mirror);
     bw_source_free(source);
     if (!was_alive) return;
     BW_COUNT(gateway->stats, segments_open, -1);
@@ -142,9 +146,8 @@ void bw_source_check(bw_gateway *gateway, bw_source *source) {
 }
 
 bool bw_source_waiting(const bw_source *source) {
-    if (!source->alive) return false;
-    const bw_shm_header *header = bw_segment_header(source->segment);
-    return atomic_load_explicit(&header->ring_head, memory_order_acquire) != source->cursor.position;
+    return source->alive &&
+           atomic_load_explicit(&source->header->ring_head, memory_order_acquire) != source->cursor.position;
 }
 
 /* Every mirror is copied afresh: the records between are lost to us. */
@@ -160,15 +163,16 @@ static void source_reload(bw_gateway *gateway, bw_source *source, bool all) {
 static void source_note_state(bw_gateway *gateway, bw_source *source, const bw_record *header) {
     if (header->book >= source->book_count) {
         source_grow(gateway, source);
-    } else if (source->state[header->book] != header->state || source->reason[header->book] != header->reason) {
+    } else if (source->state[header->book] != header->state ||
+               source->reason[header->book] != header->reason) {
         source->state[header->book] = (uint8_t)header->state;
         source->reason[header->book] = (uint8_t)header->reason;
         bw_status_book(gateway, source, header->book, header->state, header->reason);
     }
 }
 
-/* True: go on. */
-static bool source_record(bw_gateway *gateway, bw_source *source, bool emit) {
+/* True: go on. `seen_ns` > 0: when the record was noticed, for the latency histogram. */
+static bool source_record(bw_gateway *gateway, bw_source *source, bool emit, int64_t seen_ns) {
     const bw_record *record;
     int result = bw_ring_next(source->segment, &source->cursor, &record);
     if (result == BW_READ_EMPTY) return false;
@@ -183,7 +187,9 @@ static bool source_record(bw_gateway *gateway, bw_source *source, bool emit) {
     source_note_state(gateway, source, &header);
     bw_mirror *mirror = header.book < source->book_count ? source->by_book[header.book] : NULL;
     if (!mirror) return true;
-    bw_latency_add(gateway->stats, BW_LATENCY_PUBLISHED_TO_SEEN, bw_wall_ns() - header.published_ns);
+    if (seen_ns > 0) {
+        bw_latency_add(gateway->stats, BW_LATENCY_PUBLISHED_TO_SEEN, seen_ns - header.published_ns);
+    }
     if (bw_mirror_apply(gateway, mirror, &header, record)) bw_mirror_show(gateway, mirror, emit);
     return true;
 }
@@ -191,15 +197,15 @@ static bool source_record(bw_gateway *gateway, bw_source *source, bool emit) {
 bool bw_source_poll(bw_gateway *gateway, bw_source *source) {
     if (!source->alive) return false;
     if (source->reload_wanted) source_reload(gateway, source, false);
-    const bw_shm_header *header = bw_segment_header(source->segment);
-    uint64_t head = atomic_load_explicit(&header->ring_head, memory_order_acquire);
+    uint64_t head = atomic_load_explicit(&source->header->ring_head, memory_order_acquire);
     uint64_t lag = head - source->cursor.position;
     if (lag == 0) return false;
+    gateway->wall_ns = bw_wall_ns();
     BW_GAUGE(gateway->stats, ring_lag_bytes, lag);
-    bool merge = lag > header->ring_bytes / 4; /* behind: one message for all of it, visible by seq */
+    bool merge = lag > source->header->ring_bytes / 4; /* behind: one message for all, visible by seq */
     uint32_t records = 0;
     while ((merge ? source->cursor.position < head : records < BW_RECORDS_PER_TURN) &&
-           source_record(gateway, source, !merge)) {
+           source_record(gateway, source, !merge, records == 0 ? gateway->wall_ns : 0)) {
         records++;
     }
     return true;

@@ -10,7 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static void *stats_fail(char *error, uint32_t error_bytes, const char *what, const char *path, int descriptor) {
+static void *stats_fail(char *error, uint32_t error_bytes, const char *what, const char *path,
+                        int descriptor) {
     snprintf(error, error_bytes, "%s %s: %s", what, path, strerror(errno));
     if (descriptor >= 0) close(descriptor);
     return NULL;
@@ -91,6 +92,7 @@ uint64_t bw_gateway_latency_bucket(const bw_gateway_stats *stats, uint32_t which
 }
 
 uint64_t bw_gateway_latency_sum(const bw_gateway_stats *stats, uint32_t which) {
-    return which < BW_LATENCY_COUNT ? atomic_load_explicit(&stats->latency_sum_ns[which], memory_order_relaxed)
-                                    : 0;
+    return which < BW_LATENCY_COUNT
+               ? atomic_load_explicit(&stats->latency_sum_ns[which], memory_order_relaxed)
+               : 0;
 }

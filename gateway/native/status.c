@@ -16,14 +16,16 @@ static void status_push(bw_gateway *gateway, const char *text, int bytes) {
     bw_group_push(gateway, gateway->status, frame, header + (size_t)bytes);
 }
 
-void bw_status_book(bw_gateway *gateway, const bw_source *source, uint32_t book, uint32_t state, uint32_t reason) {
+void bw_status_book(bw_gateway *gateway, const bw_source *source, uint32_t book, uint32_t state,
+                    uint32_t reason) {
     if (!gateway->status) return;
     char text[STATUS_TEXT_BYTES];
-    int bytes = snprintf(text, sizeof text,
-                         "{\"type\":\"status\",\"channel\":\"status\",\"data\":{\"exchange\":\"%s\",\"symbol\":\"%s\","
-                         "\"state\":\"%s\",\"reason\":\"%s\",\"ts\":%lld}}",
-                         source->id, bw_segment_symbol(source->segment, book)->canonical, bw_state_text(state),
-                         bw_reason_text(reason), (long long)(gateway->wall_ns / 1000000));
+    int bytes = snprintf(
+        text, sizeof text,
+        "{\"type\":\"status\",\"channel\":\"status\",\"data\":{\"exchange\":\"%s\",\"symbol\":\"%s\","
+        "\"state\":\"%s\",\"reason\":\"%s\",\"ts\":%lld}}",
+        source->id, bw_segment_symbol(source->segment, book)->canonical, bw_state_text(state),
+        bw_reason_text(reason), (long long)(gateway->wall_ns / 1000000));
     status_push(gateway, text, bytes);
 }
 
@@ -32,14 +34,16 @@ void bw_status_exchange(bw_gateway *gateway, const bw_source *source, const char
     bw_pipe_put(&gateway->event, event, why, (uint32_t)strlen(why), NULL, 0, true);
     if (!gateway->status) return;
     char text[STATUS_TEXT_BYTES];
-    int bytes = snprintf(text, sizeof text,
-                         "{\"type\":\"status\",\"channel\":\"status\",\"data\":{\"exchange\":\"%s\",\"state\":\"%s\","
-                         "\"reason\":\"%s\",\"ts\":%lld}}",
-                         source->id, source->alive ? "live" : "down", why, (long long)(gateway->wall_ns / 1000000));
+    int bytes =
+        snprintf(text, sizeof text,
+                 "{\"type\":\"status\",\"channel\":\"status\",\"data\":{\"exchange\":\"%s\",\"state\":\"%s\","
+                 "\"reason\":\"%s\",\"ts\":%lld}}",
+                 source->id, source->alive ? "live" : "down", why, (long long)(gateway->wall_ns / 1000000));
     status_push(gateway, text, bytes);
 }
 
-static bool put_format(bw_queue *out, size_t room, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static bool put_format(bw_queue *out, size_t room, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 static bool put_format(bw_queue *out, size_t room, const char *format, ...) {
     char *at = (char *)bw_queue_reserve(out, room);
     if (!at) return false;
@@ -57,9 +61,11 @@ static bool put_exchanges(const bw_gateway *gateway, bw_queue *text) {
     for (uint32_t i = 0; i < gateway->source_count; i++) {
         const bw_source *source = &gateway->source[i];
         uint32_t live = 0;
-        for (uint32_t book = 0; book < source->book_count; book++) live += source->state[book] == BW_BOOK_LIVE;
-        put = put && put_format(text, 128, "%s{\"exchange\":\"%s\",\"state\":\"%s\",\"books\":%u,\"live\":%u}",
-                                i ? "," : "", source->id, source->alive ? "live" : "down", source->book_count, live);
+        for (uint32_t book = 0; book < source->book_count; book++)
+            live += source->state[book] == BW_BOOK_LIVE;
+        put = put &&
+              put_format(text, 128, "%s{\"exchange\":\"%s\",\"state\":\"%s\",\"books\":%u,\"live\":%u}",
+                         i ? "," : "", source->id, source->alive ? "live" : "down", source->book_count, live);
     }
     return put;
 }
@@ -71,9 +77,10 @@ static bool put_books(const bw_gateway *gateway, bw_queue *text) {
         const bw_source *source = &gateway->source[i];
         for (uint32_t book = 0; put && book < source->book_count && told < STATUS_BOOKS_MAX; book++) {
             if (source->state[book] == BW_BOOK_LIVE) continue;
-            put = put_format(text, 192, "%s{\"exchange\":\"%s\",\"symbol\":\"%s\",\"state\":\"%s\",\"reason\":\"%s\"}",
-                             told++ ? "," : "", source->id, bw_segment_symbol(source->segment, book)->canonical,
-                             bw_state_text(source->state[book]), bw_reason_text(source->reason[book]));
+            put = put_format(
+                text, 192, "%s{\"exchange\":\"%s\",\"symbol\":\"%s\",\"state\":\"%s\",\"reason\":\"%s\"}",
+                told++ ? "," : "", source->id, bw_segment_symbol(source->segment, book)->canonical,
+                bw_state_text(source->state[book]), bw_reason_text(source->reason[book]));
         }
     }
     return put;
@@ -83,7 +90,8 @@ static bool put_books(const bw_gateway *gateway, bw_queue *text) {
 bool bw_status_snapshot(bw_gateway *gateway, bw_queue *out, uint64_t conflated) {
     bw_queue text = {0};
     bool put = put_format(&text, 96, "{\"type\":\"snapshot\",\"channel\":\"status\",");
-    if (conflated > 0) put = put && put_format(&text, 48, "\"conflated\":%llu,", (unsigned long long)conflated);
+    if (conflated > 0)
+        put = put && put_format(&text, 48, "\"conflated\":%llu,", (unsigned long long)conflated);
     put = put && put_format(&text, 32, "\"data\":{\"exchanges\":[") && put_exchanges(gateway, &text) &&
           put_format(&text, 16, "],\"books\":[") && put_books(gateway, &text) &&
           put_format(&text, 48, "],\"ts\":%lld}}", (long long)(gateway->wall_ns / 1000000));

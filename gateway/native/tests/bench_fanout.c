@@ -5,8 +5,9 @@
  * Rounds alternate: the gateway busy polling (time from ring to the last socket), the gateway asleep
  * between updates (CPU), the bare loop (both), then saturation. One JSON object on stdout.
  */
-#include "internal.h"
 #include "clock.h"
+#include "directory.h"
+#include "internal.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -64,8 +65,9 @@ static void publish(bench *b) {
     for (uint32_t i = 0; i < 2 * CHANGES; i++) {
         uint32_t side = i >= CHANGES;
         int64_t away = 1 + (int64_t)(i % CHANGES) * 2, evicted;
-        change[i] = (bw_level){side ? 4500050 + away : 4500050 - away, (int64_t)(next_random(b) % 90000000) + 10000000,
-                               (uint32_t)(b->sequence % 9), 0};
+        change[i] =
+            (bw_level){side ? 4500050 + away : 4500050 - away,
+                       (int64_t)(next_random(b) % 90000000) + 10000000, (uint32_t)(b->sequence % 9), 0};
         bw_book_set(store, book, side, change[i].price, change[i].quantity, change[i].orders, &evicted);
     }
     int64_t now = bw_wall_ns();
@@ -82,7 +84,8 @@ static void publish(bench *b) {
     record->receive_ns = now;
     record->state = BW_BOOK_LIVE;
     bw_record_commit(b->writer, record, CHANGES, CHANGES, bw_wall_ns());
-    atomic_store_explicit(&bw_shm_writer_header(b->writer)->heartbeat_ns, (uint64_t)now, memory_order_relaxed);
+    atomic_store_explicit(&bw_shm_writer_header(b->writer)->heartbeat_ns, (uint64_t)now,
+                          memory_order_relaxed);
     bw_shm_writer_ring_bells(b->writer);
 }
 
@@ -94,7 +97,8 @@ static void *receive(void *argument) {
         int events = epoll_wait(b->receiver_epoll, event, 256, 20);
         for (int i = 0; i < events; i++) {
             ssize_t bytes = recv(event[i].data.fd, sink, sizeof sink, MSG_DONTWAIT | MSG_TRUNC);
-            if (bytes > 0) atomic_fetch_add_explicit(&b->received_bytes, (uint64_t)bytes, memory_order_relaxed);
+            if (bytes > 0)
+                atomic_fetch_add_explicit(&b->received_bytes, (uint64_t)bytes, memory_order_relaxed);
         }
     }
     return NULL;
@@ -104,8 +108,8 @@ static int listen_somewhere(uint16_t *port) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t bytes = sizeof address;
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof address) < 0 || listen(listener, 1024) < 0 ||
-        getsockname(listener, (struct sockaddr *)&address, &bytes) < 0) {
+    if (listener < 0 || bind(listener, (struct sockaddr *)&address, sizeof address) < 0 ||
+        listen(listener, 1024) < 0 || getsockname(listener, (struct sockaddr *)&address, &bytes) < 0) {
         fail("listen");
     }
     *port = address.sin_port;
@@ -113,8 +117,9 @@ static int listen_somewhere(uint16_t *port) {
 }
 
 static int connect_client(uint16_t port) {
-    static const char request[] = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                                  "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+    static const char request[] =
+        "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
     static const uint8_t ask[] = {0x81, 0x82, 0, 0, 0, 0, '{', '}'}; /* any request: its event tells our id */
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = port,
                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -161,14 +166,26 @@ static void start_everything(bench *b) {
     atomic_store(&bw_shm_writer_header(b->writer)->state, BW_SEGMENT_RUNNING);
     uint16_t port;
     bw_gateway_exchange exchange = {0, "binance"};
-    bw_gateway_spec spec = {.listen_fd = listen_somewhere(&port), .shm_dir = b->directory, .bell_path = bell,
-                            .fifo_path = fifo, .stats_path = stats, .exchange = &exchange, .exchange_count = 1,
+    bw_gateway_spec spec = {.listen_fd = listen_somewhere(&port),
+                            .shm_dir = b->directory,
+                            .bell_path = bell,
+                            .fifo_path = fifo,
+                            .stats_path = stats,
+                            .exchange = &exchange,
+                            .exchange_count = 1,
                             .cpu = -1,
-                            .limits = {.clients_max = b->subscribers, .clients_per_address = b->subscribers,
-                                       .request_bytes_max = 4096, .message_bytes_max = 16384,
-                                       .requests_per_second = 100, .requests_burst = 100, .handshake_ms = 60000,
-                                       .ping_ms = 600000, .timeout_ms = 900000, .queue_bytes_max = 1 << 20,
-                                       .frame_bytes_max = 1 << 20, .send_buffer_bytes = 256 << 10,
+                            .limits = {.clients_max = b->subscribers,
+                                       .clients_per_address = b->subscribers,
+                                       .request_bytes_max = 4096,
+                                       .message_bytes_max = 16384,
+                                       .requests_per_second = 100,
+                                       .requests_burst = 100,
+                                       .handshake_ms = 60000,
+                                       .ping_ms = 600000,
+                                       .timeout_ms = 900000,
+                                       .queue_bytes_max = 1 << 20,
+                                       .frame_bytes_max = 1 << 20,
+                                       .send_buffer_bytes = 256 << 10,
                                        .writer_patience_ms = 60000}};
     b->gateway = bw_gateway_new(&spec, error, sizeof error);
     if (!b->gateway) fail(error);
@@ -207,7 +224,25 @@ static void loop_start(bench *b, bool busy) {
 
 typedef struct measured {
     double last_us, cpu_us; /* mean from published to the last socket; CPU a delivery */
+    double seen_ns, first_us, first_us_p99; /* medians from published, and a tail */
 } measured;
+
+/* The value below which `share` of what came since `before` lies. */
+static double quantile(const bw_gateway_stats *stats, uint32_t which, const uint64_t *before, double share) {
+    uint64_t total = 0, below = 0;
+    for (uint32_t i = 0; i < BW_HISTOGRAM_BUCKETS; i++) {
+        total += bw_gateway_latency_bucket(stats, which, i) - before[i];
+    }
+    for (uint32_t i = 0; i < BW_HISTOGRAM_BUCKETS; i++) {
+        below += bw_gateway_latency_bucket(stats, which, i) - before[i];
+        if ((double)below >= share * (double)total) return (double)bw_histogram_floor(i + 1);
+    }
+    return 0;
+}
+
+static void histogram_copy(const bw_gateway_stats *stats, uint32_t which, uint64_t *out) {
+    for (uint32_t i = 0; i < BW_HISTOGRAM_BUCKETS; i++) out[i] = bw_gateway_latency_bucket(stats, which, i);
+}
 
 static uint64_t latency_count(const bw_gateway_stats *stats, uint32_t which) {
     uint64_t count = 0;
@@ -223,6 +258,9 @@ static measured gateway_round(bench *b, bool busy, uint32_t updates, int64_t per
     uint64_t count = latency_count(stats, BW_LATENCY_PUBLISHED_TO_LAST_SENT);
     uint64_t sum = bw_gateway_latency_sum(stats, BW_LATENCY_PUBLISHED_TO_LAST_SENT);
     uint64_t messages = atomic_load(&stats->messages_sent);
+    static uint64_t seen[BW_HISTOGRAM_BUCKETS], first[BW_HISTOGRAM_BUCKETS];
+    histogram_copy(stats, BW_LATENCY_PUBLISHED_TO_SEEN, seen);
+    histogram_copy(stats, BW_LATENCY_PUBLISHED_TO_FIRST_SENT, first);
     int64_t cpu = cpu_ns(clock), next = bw_steady_ns();
     for (uint32_t i = 0; i < updates; i++) {
         sleep_until(next += period_ns);
@@ -235,9 +273,13 @@ static measured gateway_round(bench *b, bool busy, uint32_t updates, int64_t per
     messages = atomic_load(&stats->messages_sent) - messages;
     loop_stop(b);
     if (messages != (uint64_t)updates * b->subscribers) {
-        fprintf(stderr, "sent %lu of %lu\n", (unsigned long)messages, (unsigned long)updates * b->subscribers);
+        fprintf(stderr, "sent %lu of %lu\n", (unsigned long)messages,
+                (unsigned long)updates * b->subscribers);
     }
-    return (measured){(double)sum / (double)count / 1e3, (double)cpu / (double)messages / 1e3};
+    return (measured){(double)sum / (double)count / 1e3, (double)cpu / (double)messages / 1e3,
+                      quantile(stats, BW_LATENCY_PUBLISHED_TO_SEEN, seen, 0.5),
+                      quantile(stats, BW_LATENCY_PUBLISHED_TO_FIRST_SENT, first, 0.5) / 1e3,
+                      quantile(stats, BW_LATENCY_PUBLISHED_TO_FIRST_SENT, first, 0.99) / 1e3};
 }
 
 /* The floor: the frame is there, the sockets are known, nothing but send(). */
@@ -252,14 +294,16 @@ static measured bare_round(bench *b, uint32_t updates, int64_t period_ns) {
         sleep_until(next += period_ns);
         int64_t start = bw_wall_ns();
         for (uint32_t c = 0; c < b->subscribers; c++) {
-            if (send(b->gateway->client[c]->fd, frame, bytes, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)bytes) {
+            if (send(b->gateway->client[c]->fd, frame, bytes, MSG_DONTWAIT | MSG_NOSIGNAL) !=
+                (ssize_t)bytes) {
                 fail("bare send");
             }
         }
         sum += bw_wall_ns() - start;
     }
     cpu = cpu_ns(CLOCK_THREAD_CPUTIME_ID) - cpu;
-    return (measured){(double)sum / updates / 1e3, (double)cpu / updates / b->subscribers / 1e3};
+    return (measured){.last_us = (double)sum / updates / 1e3,
+                      .cpu_us = (double)cpu / updates / b->subscribers / 1e3};
 }
 
 /* Updates as fast as the gateway takes them: what it does when it is behind is merge writes. */
@@ -293,7 +337,8 @@ static double best(const double *value, uint32_t count) {
 int main(int count, char **argument) {
     bench b = {.random = 88172645463325252ull};
     b.subscribers = count > 1 ? (uint32_t)atoi(argument[1]) : 100;
-    uint32_t rate = count > 2 ? (uint32_t)atoi(argument[2]) : 100, seconds = count > 3 ? (uint32_t)atoi(argument[3]) : 4;
+    uint32_t rate = count > 2 ? (uint32_t)atoi(argument[2]) : 100,
+             seconds = count > 3 ? (uint32_t)atoi(argument[3]) : 4;
     uint32_t rounds = count > 4 ? (uint32_t)atoi(argument[4]) : 3;
     if (b.subscribers == 0 || rate == 0 || seconds == 0 || rounds == 0 || rounds > 16) return 2;
     struct rlimit files = {4 * b.subscribers + 256, 4 * b.subscribers + 256};
@@ -306,26 +351,32 @@ int main(int count, char **argument) {
     publish(&b);
     usleep(200000);
     loop_stop(&b);
-    double last[3][16], cpu[3][16];
+    double busy_last[16], asleep_last[16], bare_last[16], gateway_cpu[16], bare_cpu[16];
+    double seen[16], first[16], first_p99[16];
     uint32_t updates = rate * seconds;
     int64_t period_ns = 1000000000 / rate;
     for (uint32_t r = 0; r < rounds; r++) {
         measured busy = gateway_round(&b, true, updates, period_ns);
         measured asleep = gateway_round(&b, false, updates, period_ns);
         measured bare = bare_round(&b, updates, period_ns);
-        last[0][r] = busy.last_us, last[1][r] = asleep.last_us, last[2][r] = bare.last_us;
-        cpu[0][r] = busy.cpu_us, cpu[1][r] = asleep.cpu_us, cpu[2][r] = bare.cpu_us;
+        busy_last[r] = busy.last_us, asleep_last[r] = asleep.last_us, bare_last[r] = bare.last_us;
+        gateway_cpu[r] = asleep.cpu_us, bare_cpu[r] = bare.cpu_us;
+        seen[r] = busy.seen_ns, first[r] = busy.first_us, first_p99[r] = busy.first_us_p99;
     }
     double deliveries = saturation(&b, 2000000000);
-    printf("{\"subscribers\":%u,\"rate\":%u,\"gateway_last_us\":%.1f,\"gateway_asleep_last_us\":%.1f,\"bare_last_us\":%.1f,"
-           "\"ratio_last\":%.3f,\"gateway_cpu_us\":%.3f,\"bare_cpu_us\":%.3f,\"ratio_cpu\":%.3f,\"saturation_per_s\":%.0f}\n",
-           b.subscribers, rate, best(last[0], rounds), best(last[1], rounds), best(last[2], rounds),
-           best(last[0], rounds) / best(last[2], rounds), best(cpu[1], rounds), best(cpu[2], rounds),
-           best(cpu[1], rounds) / best(cpu[2], rounds), deliveries);
+    printf("{\"subscribers\":%u,\"rate\":%u,\"seen_ns_p50\":%.0f,\"first_us_p50\":%.2f,\"first_us_p99\":%.2f,"
+           "\"gateway_last_us\":%.1f,\"gateway_asleep_last_us\":%.1f,\"bare_last_us\":%.1f,\"ratio_last\":%.3f,"
+           "\"gateway_cpu_us\":%.3f,\"bare_cpu_us\":%.3f,\"ratio_cpu\":%.3f,\"saturation_per_s\":%.0f}\n",
+           b.subscribers, rate, best(seen, rounds), best(first, rounds), best(first_p99, rounds),
+           best(busy_last, rounds), best(asleep_last, rounds), best(bare_last, rounds),
+           best(busy_last, rounds) / best(bare_last, rounds), best(gateway_cpu, rounds), best(bare_cpu, rounds),
+           best(gateway_cpu, rounds) / best(bare_cpu, rounds), deliveries);
     bw_gateway_free(b.gateway);
     atomic_store(&b.over, true);
     pthread_join(receiver, NULL);
     bw_shm_writer_close(b.writer);
     rmdir(b.directory);
+    for (uint32_t i = 0; i < b.subscribers; i++) close(b.client[i]);
+    free(b.client);
     return 0;
 }

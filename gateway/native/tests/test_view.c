@@ -26,7 +26,7 @@ static uint64_t next_random(void) {
 }
 
 static void check_text(bw_wide mantissa, unsigned exponent, const char *expected) {
-    char text[BW_DECIMAL_CHARS_MAX + 1];
+    char text[BW_DECIMAL_CHARS_MAX + BW_DECIMAL_SLACK];
     *bw_put_decimal(text, mantissa, exponent) = '\0';
     if (strcmp(text, expected) != 0) fprintf(stderr, "%s, not %s\n", text, expected);
     CHECK(strcmp(text, expected) == 0);
@@ -45,10 +45,11 @@ static void test_decimals(void) {
     check_text((bw_wide)INT64_MAX * 1000000000000000000, 18, "9223372036854775807");
     check_text((bw_wide)INT64_MAX * 1000000000000000000, 0, "9223372036854775807000000000000000000");
     check_text((bw_wide)10000000000000000000u * 10 + 7, 1, "10000000000000000000.7");
-    for (int i = 0; i < 200000; i++) { /* any 64-bit number at any exponent survives the way to text and back */
+    for (int i = 0; i < 200000;
+         i++) { /* any 64-bit number at any exponent survives the way to text and back */
         uint64_t value = next_random() >> (next_random() % 64);
         unsigned exponent = (unsigned)(next_random() % (BW_EXPONENT_MAX + 1));
-        char text[BW_DECIMAL_CHARS_MAX + 1];
+        char text[BW_DECIMAL_CHARS_MAX + BW_DECIMAL_SLACK];
         *bw_put_decimal(text, (bw_wide)value, exponent) = '\0';
         unsigned __int128 read = 0;
         unsigned after = 0;
@@ -82,7 +83,8 @@ static void make_book(random_book *book, uint32_t exchange) {
         uint32_t wanted = (uint32_t)(next_random() % LEVELS);
         while (count < wanted) {
             price += 1 + (int64_t)(next_random() % 3);
-            int64_t fine = next_random() % 2 ? price * scale : price * scale + (int64_t)(next_random() % (uint64_t)scale);
+            int64_t fine = next_random() % 2 ? price * scale
+                                             : price * scale + (int64_t)(next_random() % (uint64_t)scale);
             book->level[side][count++] =
                 (bw_level){fine, 1 + (int64_t)(next_random() % 9), (uint32_t)(next_random() % 3), 0};
         }
@@ -111,8 +113,8 @@ static int by_rule(const void *a, const void *b) {
 }
 
 /* The slow way: everything into one array, sorted, summed, cut. */
-static uint32_t naive(const bw_view *view, enum bw_view_kind kind, const bw_view_input *input, uint32_t inputs,
-                      uint32_t side, bw_view_level *out) {
+static uint32_t naive(const bw_view *view, enum bw_view_kind kind, const bw_view_input *input,
+                      uint32_t inputs, uint32_t side, bw_view_level *out) {
     static bw_view_level all[BOOKS * LEVELS];
     uint32_t count = 0, kept = 0;
     for (uint32_t i = 0; i < inputs; i++) {
@@ -142,7 +144,8 @@ static uint32_t naive(const bw_view *view, enum bw_view_kind kind, const bw_view
 }
 
 static bool same_level(const bw_view_level *a, const bw_view_level *b) {
-    return a->price == b->price && a->quantity == b->quantity && a->orders == b->orders && a->exchange == b->exchange;
+    return a->price == b->price && a->quantity == b->quantity && a->orders == b->orders &&
+           a->exchange == b->exchange;
 }
 
 /* A subscriber: keys replaced or removed, in no order; then compared as a set with the view. */
@@ -181,7 +184,8 @@ static void test_merge_and_diff(void) {
         uint32_t depth = kind == BW_VIEW_TOP ? 1 : 1 + (uint32_t)(next_random() % DEPTH);
         bw_view view[2];
         for (int v = 0; v < 2; v++) {
-            uint32_t inputs = kind == BW_VIEW_SINGLE ? (uint32_t)(next_random() % 2) : (uint32_t)(next_random() % BOOKS);
+            uint32_t inputs =
+                kind == BW_VIEW_SINGLE ? (uint32_t)(next_random() % 2) : (uint32_t)(next_random() % BOOKS);
             bw_view_input input[BOOKS];
             for (uint32_t i = 0; i < inputs; i++) {
                 bool keep = v == 1 && next_random() % 2; /* some books did not change */
@@ -214,14 +218,20 @@ static void test_merge_and_diff(void) {
 static void test_encode(void) {
     static const char ids[BW_EXCHANGES_MAX][16] = {"binance", "coinbase", "okx"};
     bw_view_level bids[] = {{4500050, 123400000, 5, 0}, {4500000, 0, 0, 2}}, asks[] = {{4500100, 1, 0, 1}};
-    bw_message message = {.kind = BW_PUSH_DELTA, .level = {bids, asks}, .count = {2, 1}, .price_exponent = 2,
-                          .quantity_exponent = 8, .stamps = {42, 3000000, 1711100000000000000, 5, BW_BOOK_LIVE}};
+    bw_message message = {.kind = BW_PUSH_DELTA,
+                          .level = {bids, asks},
+                          .count = {2, 1},
+                          .price_exponent = 2,
+                          .quantity_exponent = 8,
+                          .stamps = {42, 3000000, 1711100000000000000, 5, BW_BOOK_LIVE}};
     bw_encoding encoding = {.kind = BW_VIEW_FULL, .channel = "fullbook:BTC-USDT", .exchange_id = ids};
     uint8_t out[4096];
     CHECK(sizeof out >= bw_encode_bound(3));
     size_t bytes = bw_encode(&encoding, &message, out);
-    const char json[] = "{\"type\":\"delta\",\"channel\":\"fullbook:BTC-USDT\",\"data\":{\"bids\":[[45000.5,1.234,5,"
-                        "\"binance\"],[45000,0,0,\"okx\"]],\"asks\":[[45001,0.00000001,0,\"coinbase\"]],\"ts\":1711100000000}}";
+    const char json[] =
+        "{\"type\":\"delta\",\"channel\":\"fullbook:BTC-USDT\",\"data\":{\"bids\":[[45000.5,1.234,5,"
+        "\"binance\"],[45000,0,0,\"okx\"]],\"asks\":[[45001,0.00000001,0,\"coinbase\"]],\"ts\":1711100000000}"
+        "}";
     CHECK(bytes == sizeof json - 1 && memcmp(out, json, bytes) == 0);
     encoding.format = BW_FORMAT_BINARY;
     bytes = bw_encode(&encoding, &message, out);
@@ -233,8 +243,10 @@ static void test_encode(void) {
     bw_message empty = {.kind = BW_PUSH_SNAPSHOT, .conflated = 7, .more = true};
     bw_encoding single = {.kind = BW_VIEW_SINGLE, .channel = "okx:A-B", .stamps = true};
     out[bw_encode(&single, &empty, out)] = '\0';
-    CHECK(strcmp((char *)out, "{\"type\":\"snapshot\",\"channel\":\"okx:A-B\",\"conflated\":7,\"more\":true,\"data\":{\"bids\":[],"
-                              "\"asks\":[],\"ts\":0,\"seq\":0,\"exch_ts\":0,\"recv_ns\":0,\"pub_ns\":0,\"state\":\"syncing\"}}") == 0);
+    CHECK(strcmp((char *)out, "{\"type\":\"snapshot\",\"channel\":\"okx:A-B\",\"conflated\":7,\"more\":true,"
+                              "\"data\":{\"bids\":[],"
+                              "\"asks\":[],\"ts\":0,\"seq\":0,\"exch_ts\":0,\"recv_ns\":0,\"pub_ns\":0,"
+                              "\"state\":\"syncing\"}}") == 0);
 }
 
 int main(void) {

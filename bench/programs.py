@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -12,6 +13,19 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 PEERS = ROOT / ".peers"
 BUILD = ROOT / "build" / "bench"
+PRIORITY = -18
+
+
+def settle(cpu: int) -> None:
+    """Of the calling process: its core and, where it may, a priority that keeps strangers off it.
+
+    The kernel shares a core between sessions before it looks at the priorities of their processes, so
+    a session of its own gets one as well.
+    """
+    os.sched_setaffinity(0, {cpu})
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, PRIORITY)
+        Path("/proc/self/autogroup").write_text(str(PRIORITY))
 
 
 def start(command: list[str], cpu: int, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
@@ -24,7 +38,8 @@ def start(command: list[str], cpu: int, environment: dict[str, str] | None = Non
         text=True,
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})},
-        preexec_fn=lambda: os.sched_setaffinity(0, {cpu}),
+        start_new_session=True,
+        preexec_fn=lambda: settle(cpu),
     )
 
 

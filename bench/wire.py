@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import tempfile
 from pathlib import Path
 from statistics import median
 
-import trustme
-
+from bench.certificates import Certificates
 from bench.cores import Cores
-from bench.programs import ROOT, build
+from bench.programs import ROOT, build, start
 from bench.report import Report, Row, at_least, paired
 
 FRAME_BYTES = 450  # what the generated updates have on average
 BURSTS = 1500
 BARE_TIMES = 0.95
-
-
-def certificates(directory: Path) -> tuple[str, str, str]:
-    """A test CA and a leaf for localhost: certificate, key and CA, as PEM files."""
-    authority = trustme.CA()
-    leaf = authority.issue_cert("localhost", "127.0.0.1")
-    names = [directory / name for name in ("certificate.pem", "key.pem", "ca.pem")]
-    names[0].write_bytes(b"".join(part.bytes() for part in leaf.cert_chain_pems))
-    leaf.private_key_pem.write_to_path(names[1])
-    authority.cert_pem.write_to_path(names[2])
-    return str(names[0]), str(names[1]), str(names[2])
 
 
 def run(report: Report, cores: Cores, times: int) -> None:
@@ -41,11 +28,11 @@ def run(report: Report, cores: Cores, times: int) -> None:
         return
     seen: list[dict[str, float]] = []
     with tempfile.TemporaryDirectory() as directory:
-        arguments = [*certificates(Path(directory)), str(FRAME_BYTES), str(BURSTS)]
+        pem = Certificates.make(Path(directory))
+        arguments = [pem.leaf, pem.key, pem.authority, str(FRAME_BYTES), str(BURSTS)]
         for _ in range(times):
-            command = ["taskset", "-c", str(cores.server), str(program), *arguments]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            seen.append(json.loads(done.stdout))
+            output, _ = start([str(program), *arguments], cores.server).communicate()
+            seen.append(json.loads(output))
     for name, what in (
         ("bare", "bare OpenSSL"),
         ("bw_tls", "bw_tls"),

@@ -75,7 +75,7 @@ def row(
 
 def alone(server: Path, certificates: Certificates, dataset: Dataset, cores: Cores) -> Stages:
     """The feed's stages with the feed alone on the measured core and nobody subscribed."""
-    layout = Layout(cores.client, cores.server, None, "busy")
+    layout = Layout(cores.client, cores.server, None, "busy", "busy")
     with running(server, certificates, dataset, TICKS[1], layout) as product:
         cores.rest(SETTLE_S)
         before = product.snapshot()
@@ -91,7 +91,7 @@ def run(report: Report, cores: Cores, times: int) -> None:
             SECTION, Row("tick to publish", "not measured", note="no C compiler or no OpenSSL headers")
         )
         return
-    layout = Layout(cores.client, cores.client, cores.server, "busy")
+    layout = Layout(cores.client, cores.client, cores.server, "busy", "busy")
     dataset = replace(frames.generated(VENUE, BUILD), name="chain")
     feed: list[Stages] = []
     seen: dict[int, list[Stages]] = {count: [] for count in TICKS}

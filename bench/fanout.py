@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -17,8 +18,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench import frames
+from bench.certificates import Certificates
 from bench.cores import Cores, cpu_ns
-from bench.programs import HERE, PEERS, build, start
+from bench.frames import Dataset
+from bench.product import Layout
+from bench.product import running as product
+from bench.programs import BUILD, HERE, PEERS, build, start
 from bench.report import Report, Row, at_least, at_most, paired
 
 UPDATE_BYTES = 1024
@@ -28,6 +34,18 @@ SETTLE_S = 0.7
 FLOOR_TIMES = 1.1
 MERGED = (16, 32, 64)  # updates socketify may merge into one write; its best counts
 SATURATION_SUBSCRIBERS = 100
+SATURATION_RATES = (15_000, 20_000, 25_000, 30_000)
+CHANGES = 45  # make an update of about UPDATE_BYTES
+SUBSCRIBE = json.dumps(
+    {
+        "op": "subscribe",
+        "channel": "bybit:BTC-USDT",
+        "depth": 200,
+        "mode": "inc",
+        "interval": 0,
+        "stamps": True,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -125,6 +143,18 @@ def socketify(cores: Cores, rate: int, batch: int) -> Server:
     return serve
 
 
+def gateway(
+    program: Path | None, certificates: Certificates, dataset: Dataset, cores: Cores, rate: int, poll: str
+) -> Server:
+    @contextmanager
+    def serve() -> Iterator[Serving]:
+        layout = Layout(cores.client, cores.client, cores.server, "epoll", poll)
+        with product(program, certificates, dataset, rate, layout) as found:
+            yield Serving(found.gateway_port, found.gateway_pid, SUBSCRIBE)
+
+    return serve
+
+
 Seen = dict[str, list[Fanout]]
 
 
@@ -184,14 +214,25 @@ def saturation(receivers: Path, cores: Cores, ours: dict[str, Server]) -> list[R
 def run(report: Report, cores: Cores, times: int) -> None:
     section = f"fan-out of {UPDATE_BYTES} byte updates, {RATE} a second"
     receivers, floor = build("receivers.c"), build("send_floor.c")
-    if receivers is None or floor is None:
-        report.add(section, Row("fan-out", "not measured", note="no C compiler"))
+    exchange = build("tick_server.c", flags=("-lssl", "-lcrypto"))
+    if receivers is None or floor is None or exchange is None:
+        report.add(section, Row("fan-out", "not measured", note="no C compiler or no OpenSSL headers"))
         return
-    for count in (100, 1000):
-        servers: dict[str, Server] = {
-            "bare send()": bare(floor, cores, count, "busy"),
-            "bare send(), sleeping": bare(floor, cores, count, "sleep"),
-            "socketify": socketify(cores, RATE, 1),
-        }
-        report.add(section, *compare(rounds(receivers, cores, servers, count, times), count))
-    report.add(section, *saturation(receivers, cores, {}))
+    dataset = frames.generated("bybit", BUILD, changes=CHANGES)
+    with tempfile.TemporaryDirectory() as directory:
+        certificates = Certificates.make(Path(directory))
+
+        def ours(rate: int, poll: str, source: Path | None = exchange) -> Server:
+            return gateway(source, certificates, dataset, cores, rate, poll)
+
+        for count in (100, 1000):
+            servers: dict[str, Server] = {
+                "bare send()": bare(floor, cores, count, "busy"),
+                "Bookwire": ours(RATE, "busy"),
+                "bare send(), sleeping": bare(floor, cores, count, "sleep"),
+                "Bookwire, sleeping": ours(RATE, "epoll"),
+                "socketify": socketify(cores, RATE, 1),
+            }
+            report.add(section, *compare(rounds(receivers, cores, servers, count, times), count))
+        flooded = {f"Bookwire, {rate} updates/s": ours(rate, "busy", None) for rate in SATURATION_RATES}
+        report.add(section, *saturation(receivers, cores, flooded))

@@ -33,8 +33,9 @@ class Change:
 class Flow:
     """The book behind the frames. ``keys`` ascend from the best level on either side."""
 
-    def __init__(self, market: Market, depth: int, seed: int) -> None:
-        self.market, self.depth = market, depth
+    def __init__(self, market: Market, depth: int, seed: int, changes: int | None = None) -> None:
+        """``changes``: in every update; None: 1 to 40, 10 on average."""
+        self.market, self.depth, self.changes = market, depth, changes
         self.random = random.Random(seed)
         self.levels: dict[str, dict[int, int]] = {"bid": {}, "ask": {}}
         self.keys: dict[str, list[int]] = {"bid": [], "ask": []}
@@ -67,8 +68,8 @@ class Flow:
         return Change(side, price, quantity)
 
     def update(self) -> list[Change]:
-        """One update: 1 to 40 changes, 10 on average, each price at most once."""
-        count = min(40, 1 + int(self.random.expovariate(1 / 9.6)))
+        """One update, each price at most once."""
+        count = self.changes or min(40, 1 + int(self.random.expovariate(1 / 9.6)))
         touched: dict[tuple[str, int], Change] = {}
         while len(touched) < count:
             change = self.change(touched)

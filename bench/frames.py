@@ -267,12 +267,14 @@ VENUES: dict[str, tuple[Encoder, Market, int]] = {  # encoder, market, levels a 
 }
 
 
-def generated(venue: str, directory: Path, messages: int = GENERATED_MESSAGES, seed: int = 1) -> Dataset:
-    """About 10 levels an update on a book of ``VENUES[venue][2]`` levels a side, in the wire form."""
+def generated(
+    venue: str, directory: Path, messages: int = GENERATED_MESSAGES, seed: int = 1, changes: int | None = None
+) -> Dataset:
+    """Updates on a book of ``VENUES[venue][2]`` levels a side, in the wire form; ``changes`` as in Flow."""
     encoder, market, depth = VENUES[venue]
-    flow = Flow(market, depth, seed)
+    flow = Flow(market, depth, seed, changes)
     frames = [encoder(flow, 0, flow.snapshot())]
     for number in range(1, messages + 1):
-        changes = flow.update()
-        frames.append(encoder(flow, number, changes))
-    return write(directory, venue, venue, market, frames)
+        update = flow.update()
+        frames.append(encoder(flow, number, update))
+    return write(directory, venue if changes is None else f"{venue}-{changes}", venue, market, frames)

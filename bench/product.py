@@ -30,12 +30,13 @@ Histogram = list[int]
 
 @dataclass(frozen=True)
 class Layout:
-    """Which core is whose (no gateway: None), and how feed and gateway wait."""
+    """Which core is whose (no gateway: None), and how they wait: "busy" or "epoll"."""
 
     exchange_cpu: int
     feed_cpu: int
     gateway_cpu: int | None
-    poll: str  # "busy" or "epoll"
+    feed_poll: str
+    gateway_poll: str
 
 
 @dataclass(frozen=True)
@@ -103,45 +104,63 @@ def started(stack: ExitStack, command: list[str], cpu: int) -> subprocess.Popen[
     return process
 
 
+def worker(stack: ExitStack, name: str, order: dict[str, object], cpu: int) -> subprocess.Popen[str]:
+    return started(stack, [sys.executable, str(HERE / "workers" / f"{name}.py"), json.dumps(order)], cpu)
+
+
+def feed_from(
+    stack: ExitStack,
+    program: Path,
+    certificates: Certificates,
+    order: dict[str, object],
+    rate: int,
+    layout: Layout,
+) -> subprocess.Popen[str]:
+    """tick_server and the feed that is connected to it."""
+    command = [str(program), certificates.leaf, certificates.key, str(order["path"]), str(rate)]
+    exchange = started(stack, command, layout.exchange_cpu)
+    assert exchange.stdout is not None
+    port = int(exchange.stdout.readline())
+    more = {"poll": layout.feed_poll, "cpu": layout.feed_cpu, "port": port, "ca_file": certificates.authority}
+    return worker(stack, "feed", {**order, **more}, layout.feed_cpu)
+
+
 @contextmanager
 def running(
-    program: Path, certificates: Certificates, dataset: Dataset, rate: int, layout: Layout
+    program: Path | None, certificates: Certificates, dataset: Dataset, rate: int, layout: Layout
 ) -> Iterator[Product]:
-    """``program`` is tick_server. Raises RuntimeError when the book does not come to life."""
+    """``program`` is tick_server; None: updates go through the engine without an exchange in front.
+
+    Raises RuntimeError when the book does not come to life.
+    """
     with ExitStack() as stack:
-        shm_dir = Path(
-            stack.enter_context(tempfile.TemporaryDirectory(dir="/dev/shm", prefix="bookwire-bench-"))
+        shm_dir, run_dir = (
+            stack.enter_context(tempfile.TemporaryDirectory(dir=place, prefix="bookwire-bench-"))
+            for place in ("/dev/shm", None)
         )
-        run_dir = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bookwire-run-")))
-        port = free_port() if layout.gateway_cpu is not None else 0
-        common = {"shm_dir": str(shm_dir), "run_dir": str(run_dir), "poll": layout.poll}
-        gateway_pid = 0
+        port = gateway_pid = 0
         if layout.gateway_cpu is not None:
-            settings = json.dumps({**common, "port": port, "cpu": layout.gateway_cpu})
-            command = [sys.executable, str(HERE / "workers" / "gateway.py"), settings]
-            gateway = started(stack, command, layout.gateway_cpu)
+            port = free_port()
+            settings = {
+                "shm_dir": shm_dir,
+                "run_dir": run_dir,
+                "port": port,
+                "cpu": layout.gateway_cpu,
+                "poll": layout.gateway_poll,
+            }
+            gateway = worker(stack, "gateway", settings, layout.gateway_cpu)
             wait_for_port(port, gateway)
             gateway_pid = gateway.pid
-        exchange = started(
-            stack,
-            [str(program), certificates.leaf, certificates.key, str(dataset.path), str(rate)],
-            layout.exchange_cpu,
-        )
-        assert exchange.stdout is not None
-        order = {
-            **common,
-            "exchange": dataset.venue,
-            "symbol": dataset.symbol,
-            "cpu": layout.feed_cpu,
-            "price_decimals": dataset.price_decimals,
+        order: dict[str, object] = {
+            "shm_dir": shm_dir, "run_dir": run_dir, "venue": dataset.venue, "symbol": dataset.symbol,
+            "path": str(dataset.path), "price_decimals": dataset.price_decimals,
             "quantity_decimals": dataset.quantity_decimals,
-            "port": int(exchange.stdout.readline()),
-            "ca_file": certificates.authority,
-        }
-        feed = started(
-            stack, [sys.executable, str(HERE / "workers" / "feed.py"), json.dumps(order)], layout.feed_cpu
-        )
-        assert feed.stdout is not None
-        if feed.stdout.readline() != "live\n":
-            raise RuntimeError("the feed's book did not come to life")
-        yield Product(shm_dir, dataset.venue, port, gateway_pid)
+        }  # fmt: skip
+        if program is None:
+            writer = worker(stack, "publisher", {**order, "rate": rate}, layout.feed_cpu)
+        else:
+            writer = feed_from(stack, program, certificates, order, rate, layout)
+        assert writer.stdout is not None
+        if writer.stdout.readline() != "live\n":
+            raise RuntimeError("the book did not come to life")
+        yield Product(Path(shm_dir), dataset.venue, port, gateway_pid)

@@ -58,7 +58,7 @@ class Engine:
         self.native = NativeFeed(venue, settings, 1, 1)
         decimals = request["price_decimals"], request["quantity_decimals"]
         self.book = self.native.add_book(Instrument(request["symbol"], "BTC", "USDT", *decimals))
-        self.engine = lib.bw_feed_engine(self.native._feed)
+        self.engine = self.native.engine
         self.path = settings.segment_path
         lib.bw_engine_bind(self.engine, self.book, CONNECTION)
 

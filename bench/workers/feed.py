@@ -1,6 +1,6 @@
 """A feed process without its keeper: one book, one connection to ``tick_server``, the product's own loop.
 
-Argument: one JSON object (exchange, symbol, price_decimals, quantity_decimals, port, ca_file, shm_dir,
+Argument: one JSON object (venue, symbol, price_decimals, quantity_decimals, port, ca_file, shm_dir,
 run_dir, poll, cpu). Prints "live" when the book is; ends when stdin does.
 """
 
@@ -24,10 +24,10 @@ TURN_S = 0.05
 def main(order: dict[str, Any]) -> None:
     run_dir = Path(order["run_dir"])
     settings = FeedSettings(
-        order["exchange"], shm_dir=Path(order["shm_dir"]), run_dir=run_dir, ca_file=Path(order["ca_file"]),
+        order["venue"], shm_dir=Path(order["shm_dir"]), run_dir=run_dir, ca_file=Path(order["ca_file"]),
         poll=order["poll"], cpu=order["cpu"],
     )  # fmt: skip
-    native = NativeFeed(venue_of(order["exchange"]), settings, 1, 1)
+    native = NativeFeed(venue_of(order["venue"]), settings, 1, 1)
     try:
         decimals = order["price_decimals"], order["quantity_decimals"]
         book = native.add_book(Instrument(order["symbol"], "BTC", "USDT", *decimals))

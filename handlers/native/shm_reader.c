@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define BW_AHEAD_BYTES 512u
 #define BW_LOCK_CHECK_NS 250000000 /* a heartbeat older than this is worth a system call */
 
 /* Room for `count` items of `size` bytes at a 64-byte aligned offset, inside the file? */
@@ -180,6 +181,9 @@ int bw_ring_next(const bw_segment *segment, bw_ring_cursor *cursor, const bw_rec
             return overrun(segment, cursor);
         uint64_t at = cursor->position & (segment->ring_bytes - 1);
         const bw_record *shared = (const void *)(segment->ring + at);
+        /* all lines at once, not the next after the first has said how many there are */
+        for (uint64_t line = 0; line < BW_AHEAD_BYTES && line < head - cursor->position; line += 64)
+            __builtin_prefetch((const uint8_t *)shared + line);
         uint32_t bytes = *(const volatile uint32_t *)&shared->bytes;
         uint8_t type = *(const volatile uint8_t *)&shared->type;
         if (bytes % 8 || bytes == 0 || bytes > segment->ring_bytes - at || bytes > head - cursor->position)

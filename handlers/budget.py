@@ -36,9 +36,15 @@ class Window:
 
     def take(self, now: float, weight: float = 1) -> float:
         """Spends and returns 0, or returns the seconds until there will be room."""
+        wait = self.wait(now, weight)
+        if wait == 0:
+            self.spent.append((now, weight))
+        return wait
+
+    def wait(self, now: float, weight: float = 1) -> float:
+        """Seconds until so much can be spent, without spending it."""
         excess = self.used(now) + weight - self.rate.count
         if excess <= 0:
-            self.spent.append((now, weight))
             return 0.0
         for when, freed in self.spent:
             excess -= freed

@@ -160,6 +160,7 @@ class Limits:
     requests: Rate  # messages we send on one connection
     connects: Rate  # connection attempts of one address
     rest: Rate  # REST weight of one address
+    address_requests: Rate | None = None  # messages of one address, all its connections together
     operations: Rate | None = None  # subscribe and unsubscribe requests on one connection
     symbols_weight: int = 1
     request_chars: int | None = None  # of all symbols' arguments on one connection

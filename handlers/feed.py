@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 
 import orjson
 
 from handlers._ffi import lib
 from handlers.backoff import Backoff
+from handlers.budget import SharedBudget
 from handlers.errors import SetupError, UnavailableError
 from handlers.facts import Instrument, Venue
 from handlers.keeper import Keeper
@@ -89,14 +91,26 @@ def affordable(venue: Venue, books: int) -> Venue:
     return replace(venue, snapshots=tuple((fitting or venue.snapshots[-1:])[:1]))
 
 
+def address_permit(venue: Venue, settings: FeedSettings) -> Callable[[], bool]:
+    """Spends a message of the address's budget, where the venue limits addresses and not connections."""
+    rate = venue.limits.address_requests
+    if rate is None:
+        return lambda: True
+    budget = SharedBudget(settings.run_dir, venue.id, "messages", rate, settings.source_address)
+    return lambda: budget.take() == 0
+
+
 async def _keep(venue: Venue, settings: FeedSettings, rest: Rest, books: list[Instrument], log: Log) -> int:
     shards = shard(venue, [row.native for row in books], lib.BW_FEED_CONNECTIONS_MAX - 1)
     native = NativeFeed(venue, settings, len(books), len(shards) + 1)
     try:
         index = {row.native: native.add_book(row) for row in books}
+        permit = address_permit(venue, settings)
         lines = []
         for connection, symbols in enumerate(shards):
-            lines.append(Line(venue, connection, {name: index[name] for name in symbols}, native, log))
+            lines.append(
+                Line(venue, connection, {name: index[name] for name in symbols}, native, log, permit)
+            )
             for name in symbols:
                 native.bind(index[name], connection)
         keeper = Keeper(venue, settings, native, rest, books, lines, log)

@@ -355,7 +355,7 @@ class Keeper:
             if self.venue.sync is not Sync.REST_SNAPSHOT:
                 line.reconnect("rollover")
             elif self._spare is not None:
-                heir = Line(self.venue, self._spare, line.books, self._native, self._log)
+                heir = Line(self.venue, self._spare, line.books, self._native, self._log, line.permit)
                 self._heirs[line.connection], self._spare = heir, None
         for connection, heir in list(self._heirs.items()):
             if heir.ready:

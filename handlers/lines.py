@@ -6,7 +6,7 @@ Commands go to the native loop; time is an argument, seconds of a monotonic cloc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Protocol
 
@@ -37,10 +37,19 @@ class Phase(Enum):
 
 
 class Line:
-    """``books`` are native symbol -> book. ``connection`` is the id the native loop knows it by."""
+    """``books`` are native symbol -> book. ``connection`` is the id the native loop knows it by.
+
+    ``permit`` spends one message of what the venue allows the address, or says no.
+    """
 
     def __init__(
-        self, venue: Venue, connection: int, books: Mapping[str, int], commands: Commands, log: Log
+        self,
+        venue: Venue,
+        connection: int,
+        books: Mapping[str, int],
+        commands: Commands,
+        log: Log,
+        permit: Callable[[], bool] = lambda: True,
     ) -> None:
         self.venue = venue
         self.connection = connection
@@ -53,6 +62,7 @@ class Line:
         self.leave_asked = False  # the venue said that it will cut the connection
         self._commands = commands
         self._log = log
+        self.permit = permit
         self._pinged_at = 0.0
         self._close_reason = ""
 
@@ -123,10 +133,10 @@ class Line:
             self._pinged_at = now
             self._send(beat.text, now)
         asked = self.subscriptions.requested
-        while (
-            text := self.subscriptions.take(now, room - (self.subscriptions.requested - asked))
-        ) is not None:
+        left = room
+        while (text := self.subscriptions.take(now, left, self.permit)) is not None:
             self._commands.send(self.connection, text)
+            left = room - (self.subscriptions.requested - asked)
         late, exhausted = self.subscriptions.overdue(now)
         if late:
             self._log("unanswered", connection=self.connection, symbols=len(late), first=late[0])
@@ -136,6 +146,7 @@ class Line:
 
     def _send(self, text: str, now: float) -> None:
         self.subscriptions.spent(now)
+        self.permit()  # counts; what keeps the connection is sent all the same
         self._commands.send(self.connection, text)
 
     def ending(self, now: float) -> bool:

@@ -7,7 +7,7 @@ acknowledged when the venue says so, or when its data comes: some answers are to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -67,8 +67,11 @@ class Subscriptions:
     def of(cls, venue: Venue, symbols: Iterable[str]) -> Subscriptions:
         return cls(venue, {symbol: Subscription(symbol) for symbol in symbols})
 
-    def take(self, now: float, room: int = 1 << 30) -> str | None:
-        """Next frame to send, or None: nothing to do, or the limits say wait. At most ``room`` symbols."""
+    def take(self, now: float, room: int = 1 << 30, permit: Callable[[], bool] = lambda: True) -> str | None:
+        """Next frame to send, or None: nothing to do, or the limits say wait. At most ``room`` symbols.
+
+        ``permit`` is asked only when there is something to send: the address's own limit.
+        """
         if self._pace.used(now) >= self._pace.rate.count:
             return None
         subscribe = False
@@ -76,8 +79,10 @@ class Subscriptions:
         if not rows:
             subscribe = True
             rows = self._batch(State.WANTED, min(room, self.venue.limits.subscriptions_per_request))
-        if not rows or (self._operations is not None and self._operations.take(now) > 0):
+        if not rows or (self._operations is not None and self._operations.wait(now) > 0) or not permit():
             return None
+        if self._operations is not None:
+            self._operations.take(now)
         self._pace.take(now)
         self._number += 1
         symbols = tuple(row.symbol for row in rows)

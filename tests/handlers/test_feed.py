@@ -305,6 +305,21 @@ async def test_binance_rolls_over_before_it_is_cut(world: World) -> None:
     assert await feed.stop() == 0
 
 
+@LONG
+async def test_many_symbols_are_shared_out_over_connections(
+    tmp_path: Path, shm_dir: Path, run_dir: Path
+) -> None:
+    symbols = tuple(f"C{number:02}-USDT" for number in range(70))
+    settings = SimulatorSettings(("okx",), symbols=symbols, rate=2.0, levels=50, state_dir=tmp_path)
+    async with Simulator(settings) as simulator:
+        world = World(simulator, shm_dir, run_dir)
+        feed = await world.feed("okx")
+        segment = await feed.until_live(70, 60.0)
+        assert int(segment.stats["connections_open"]) == 3
+        await world.equals("okx", feed, segment)
+        assert await feed.stop() == 0
+
+
 def status_of(feed: Feed) -> dict[str, Any]:
     path = feed.settings.status_path
     return dict(json.loads(path.read_bytes())) if path.exists() else {}

@@ -148,3 +148,16 @@ def test_room_bounds_all_requests_of_a_tick() -> None:
     line, commands = opened("binance", *"ABCDEF", venue=venue)
     assert line.tick(0.0, 3) == 3
     assert [len(orjson.loads(text)["params"]) for text in commands.sent] == [2, 1]
+
+
+def test_the_addresss_limit_holds_back_requests_but_not_what_keeps_the_connection() -> None:
+    commands, allowed = Commands(), [True, False, False, True]
+    log = Log("test", stream=io.StringIO())
+    line = Line(VENUES["coinbase"], 0, {"BTC-USD": 0}, commands, log, lambda: allowed.pop(0))
+    line.dialled()
+    line.connected(0.0)
+    counts = []
+    for turn in range(3):
+        line.tick(turn / 10, 100)
+        counts.append(len(commands.sent))
+    assert counts == [1, 1, 2]

@@ -292,6 +292,7 @@ int bw_feed_run(bw_feed *feed) {
     if (again) return -EALREADY;
     sigfillset(&all); /* signals are Python's main thread's business */
     pthread_sigmask(SIG_BLOCK, &all, &before);
+    pthread_setname_np(pthread_self(), BW_FEED_THREAD_NAME);
     pin(feed);
     atomic_store(&feed->header->state, BW_SEGMENT_RUNNING);
     while (!feed->stop) {

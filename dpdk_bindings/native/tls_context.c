@@ -8,8 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define READ_BUFFER_BYTES (32u << 10) /* one recv() serves many records and stays in the first-level cache */
-
 static const char suites_13[] = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256";
 static const char suites_12[] = "ECDHE+AESGCM:ECDHE+CHACHA20";
 static const unsigned char http11[] = "\x08http/1.1";
@@ -59,7 +57,6 @@ static bw_tls_context *context_new(const SSL_METHOD *method, char *error, uint32
     /* buffers are kept between records: releasing them would be a malloc and a free per record */
     SSL_CTX_clear_mode(ssl, SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_read_ahead(ssl, 1);
     return context;
 }
 
@@ -72,10 +69,15 @@ static int verified(int ok, X509_STORE_CTX *store) {
     return ok;
 }
 
+static void take_secret(const SSL *ssl, const char *line) {
+    bw_tls_take_secret(SSL_get_app_data(ssl), line);
+}
+
 bw_tls_context *bw_tls_client_context(const char *ca_file, char *error, uint32_t error_bytes) {
     bw_tls_context *context = context_new(TLS_client_method(), error, error_bytes);
     if (!context) return NULL;
     SSL_CTX *ssl = context->ssl;
+    context->client = true;
     ERR_clear_error();
     if (ca_file && access(ca_file, R_OK) != 0) {
         snprintf(error, error_bytes, "CA file %s: %s", ca_file, strerror(errno));
@@ -88,7 +90,7 @@ bw_tls_context *bw_tls_client_context(const char *ca_file, char *error, uint32_t
     }
     snprintf(context->trust, sizeof context->trust, "%s", ca_file ? ca_file : "the system's CA store");
     SSL_CTX_set_verify(ssl, SSL_VERIFY_PEER, verified);
-    SSL_CTX_set_default_read_buffer_len(ssl, READ_BUFFER_BYTES);
+    SSL_CTX_set_keylog_callback(ssl, take_secret);
     SSL_CTX_set_alpn_protos(ssl, http11, sizeof http11 - 1);
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(ssl, remember_session);
@@ -128,6 +130,7 @@ bw_tls_context *bw_tls_server_context(const char *certificate_file, const char *
         goto failed;
     }
     SSL_CTX_set_options(ssl, SSL_OP_CIPHER_SERVER_PREFERENCE);
+    SSL_CTX_set_read_ahead(ssl, 1);
     SSL_CTX_set_alpn_select_cb(ssl, choose_alpn, NULL);
     SSL_CTX_set_session_id_context(ssl, (const unsigned char *)"bookwire", 8);
     return context;

@@ -82,8 +82,8 @@ __attribute__((visibility("default"))) void free(void *old) {
     __libc_free(old);
 }
 
-__attribute__((visibility("default"))) void *mmap(void *at, size_t bytes, int protection, int flags, int descriptor,
-                                                  off_t offset) {
+__attribute__((visibility("default"))) void *mmap(void *at, size_t bytes, int protection, int flags,
+                                                  int descriptor, off_t offset) {
     count(MMAP);
     return (void *)syscall(SYS_mmap, at, bytes, protection, flags, descriptor, offset);
 }

@@ -143,12 +143,19 @@ typedef struct bw_shm_header {
 uint32_t bw_histogram_bucket(uint64_t ns);
 
 typedef struct bw_book_store bw_book_store;
+bw_book_store *bw_book_store_new(uint32_t books, uint32_t level_capacity, uint32_t chunk_capacity);
+void bw_book_store_free(bw_book_store *store);
+bw_book *bw_book_store_at(bw_book_store *store, uint32_t book);
 void bw_book_begin(bw_book *book);
 void bw_book_end(bw_book_store *store, bw_book *book);
 void bw_book_clear(bw_book_store *store, bw_book *book);
 enum bw_set { BW_SET_CHANGED, BW_SET_INSERTED, BW_SET_REMOVED, BW_SET_ABSENT, BW_SET_EVICTED, BW_SET_BEYOND };
 enum bw_set bw_book_set(bw_book_store *store, bw_book *book, uint32_t side, int64_t price,
                         int64_t quantity, uint32_t orders, int64_t *evicted);
+uint32_t bw_book_load(bw_book_store *store, bw_book *book, uint32_t side, const bw_level *best_first,
+                      uint32_t count);
+uint32_t bw_book_cut(bw_book_store *store, bw_book *book, uint32_t side, uint32_t depth,
+                     int64_t *left, uint32_t capacity);
 bool bw_book_rescale(bw_book_store *store, bw_book *book, uint32_t price_up, uint32_t quantity_up);
 uint32_t bw_book_copy(const bw_book_store *store, const bw_book *book, uint32_t side, uint32_t depth,
                       bw_level *out);

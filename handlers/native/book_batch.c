@@ -66,8 +66,8 @@ BW_INLINE void find_all(bw_book_store *store, const bw_side *side, bw_batch *bat
         bool found = (place == at) & (chunk->key[at] == batch->key[i]), set = level[i].quantity != 0;
         int64_t unused_quantity;
         uint32_t unused_orders;
-        *(found & set ? &chunk->quantity[at] : &unused_quantity) = level[i].quantity;
-        *(found & set ? &chunk->orders[at] : &unused_orders) = level[i].orders;
+        *((found & set) ? &chunk->quantity[at] : &unused_quantity) = level[i].quantity;
+        *((found & set) ? &chunk->orders[at] : &unused_orders) = level[i].orders;
         batch->place[i] = (uint8_t)place;
         batch->absent[i] = !found & !set;
         batch->removed[removed] = (uint8_t)i;

@@ -90,6 +90,14 @@ static bool take_field(level_run *run, const char *at, uint32_t field, const cha
     return true;
 }
 
+/* Behind what may be a number; whether it is one shows when it is read. Unlike JSON, leading zeros are let
+ * pass in levels: the quick ways do not look for them, and all ways must agree. */
+static const char *skip_numeral(const bw_decoder *d, const char *p) {
+    const char *start = p;
+    while (p < d->end && (is_digit(*p) || *p == '.' || *p == '-' || *p == '+' || (*p | 0x20) == 'e')) p++;
+    return p > start ? p : NULL;
+}
+
 /* The value at p of the given field, any JSON; returns behind it. */
 static const char *take_field_value(level_run *run, const char *p, uint32_t field, level_parts *parts,
                                     const char **literal, uint32_t *learned) {
@@ -100,7 +108,8 @@ static const char *take_field_value(level_run *run, const char *p, uint32_t fiel
         after = take_string(run->d, p, &value);
         if (!after) return level_fault(run, p, "a malformed string");
     } else {
-        after = skip_value(run->d, p);
+        bool number = field != BW_FIELD_SKIP && field != BW_FIELD_SIDE && *p != '[' && *p != '{';
+        after = number ? skip_numeral(run->d, p) : skip_value(run->d, p);
         if (!after) return level_fault(run, p, "a malformed value");
         value = (bw_value){.at = (uint32_t)(p - run->d->text), .bytes = (uint32_t)(after - p),
                            .kind = *p == '[' || *p == '{' ? BW_VALUE_NESTED : BW_VALUE_BARE};

@@ -184,7 +184,6 @@ static inline const char *scan_decimal(const char *p, int64_t *mantissa, uint8_t
     const char *start = p, *point = NULL;
     uint64_t value = 0, zeros = 0;
     uint32_t taken = 0;
-    if (*p == '0' && is_digit(p[1])) return NULL;
     for (; p - start < 32; p++) {
         unsigned digit = (unsigned char)(*p - '0');
         if (digit == 0) {

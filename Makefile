@@ -43,7 +43,7 @@ $(VENV)/.built: $(VENV)/.locked $(NATIVE)
 	@if [ -e $(VENV)/.editable ] && [ -e $(BUILD)/build.ninja ]; then \
 		$(BIN)/meson compile -C $(BUILD) >$(BUILD)/compile.log 2>&1 || { cat $(BUILD)/compile.log; exit 1; }; \
 	else \
-		$(BIN)/pip install --quiet --no-build-isolation --no-deps --editable . -Cbuild-dir=$(BUILD) && \
+		$(BIN)/pip install --quiet --no-build-isolation --no-deps --editable . --config-settings=build-dir=$(BUILD) && \
 		touch $(VENV)/.editable; \
 	fi
 	@touch $@

@@ -43,20 +43,21 @@ class Case:
     replaces: tuple[str, ...] = EXCHANGES  # exchanges whose book must be taken out and replaced
     only: tuple[str, ...] = EXCHANGES  # exchanges that have such a thing
     per_exchange: dict[str, dict[str, Any]] = field(default_factory=dict)
-    fresh: bool = False  # breaks connections: a box of its own, since each break in a row waits longer
+    fresh: bool = False  # a box of its own: each repair in a row of the same thing waits longer
 
 
 SEQUENCED = ("binance", "coinbase", "okx", "bybit")  # an update that is missing shows at the next one
 CASES = (
-    Case("drop", UPDATE_S, ({"fault": "drop", "symbol": SYMBOL},), replaces=SEQUENCED),
+    Case("drop", UPDATE_S, ({"fault": "drop", "symbol": SYMBOL},), replaces=SEQUENCED, fresh=True),
     Case("duplicate", UPDATE_S, ({"fault": "duplicate", "symbol": SYMBOL},), replaces=()),
-    Case("reorder", UPDATE_S, ({"fault": "reorder", "symbol": SYMBOL},), replaces=()),
+    Case("reorder", UPDATE_S, ({"fault": "reorder", "symbol": SYMBOL},), replaces=(), fresh=True),
     Case(
         "wrong checksum",
         UPDATE_S,
         ({"fault": "wrong_checksum", "symbol": SYMBOL},),
         replaces=("kraken",),
         only=("kraken", "okx"),
+        fresh=True,
     ),
     Case(
         "zero checksum",
@@ -67,7 +68,7 @@ CASES = (
     ),
     Case("garbage", CONNECTION_S, ({"fault": "garbage"},), replaces=()),
     Case("binary garbage", CONNECTION_S, ({"fault": "garbage", "kind": "binary"},), replaces=()),
-    Case("malformed update", UPDATE_S, ({"fault": "malformed", "symbol": SYMBOL},), replaces=()),
+    Case("malformed update", UPDATE_S, ({"fault": "malformed", "symbol": SYMBOL},), replaces=(), fresh=True),
     Case(
         "oversized frame",
         CONNECTION_S,

@@ -19,6 +19,7 @@ from handlers.registry import EXCHANGES, Exchange
 STATES = ("syncing", "live", "stale", "resync", "down")
 LOOK_AGAIN_S = 0.25
 SPOT = 0
+LISTS_KEPT = 64  # answers of `symbols`, by filter
 
 
 def text_of(cdata: Any) -> str:
@@ -53,6 +54,7 @@ class SegmentDirectory:
         self._patience_ns = patience_ms * 1_000_000
         self._carriers = {row.id: Carrier(row) for row in EXCHANGES}
         self._looked = float("-inf")
+        self._listed: dict[tuple[str | None, str | None], list[dict[str, Any]]] = {}  # until a book comes
 
     def path(self, exchange: str) -> Path:
         """Where the exchange's segment is or would be."""
@@ -88,6 +90,7 @@ class SegmentDirectory:
                 text_of(symbol.quote), symbol.kind,
             )  # fmt: skip
             carrier.books.append(instrument)
+            self._listed.clear()
             carrier.by_name[instrument.native.upper()] = instrument
             if instrument.kind == SPOT or instrument.canonical not in carrier.by_name:
                 carrier.by_name[instrument.canonical] = instrument
@@ -153,13 +156,22 @@ class SegmentDirectory:
 
     def symbols(self, quote: str | None = None, exchange: str | None = None) -> list[dict[str, Any]]:
         """Rows of the ``symbols`` answer: spot symbols, each with the exchanges that carry it."""
+        self.refresh()
+        asked = (quote.upper() if quote else None, exchange)
+        if asked not in self._listed:
+            if len(self._listed) >= LISTS_KEPT:
+                self._listed.clear()
+            self._listed[asked] = self._list(*asked)
+        return self._listed[asked]
+
+    def _list(self, quote: str | None, exchange: str | None) -> list[dict[str, Any]]:
         carried: dict[str, list[str]] = {}
-        for carrier in self.carriers():
+        for carrier in self._carriers.values():
             if exchange is not None and carrier.exchange.id != exchange:
                 continue
             for name, instrument in carrier.by_name.items():
                 if name != instrument.canonical or instrument.kind != SPOT:
                     continue
-                if quote is None or instrument.quote.upper() == quote.upper():
+                if quote is None or instrument.quote.upper() == quote:
                     carried.setdefault(name, []).append(carrier.exchange.id)
         return [{"symbol": symbol, "exchanges": ids} for symbol, ids in sorted(carried.items())]

@@ -28,7 +28,10 @@ def book_checks(settings: HttpSettings, directory: SegmentDirectory) -> list[Che
             "exchanges", exchanges >= settings.live_exchanges_min,
             f"{exchanges} live, at least {settings.live_exchanges_min} wanted",
         ),
-        Check("books", books >= settings.live_books_min, f"{books} live, at least {settings.live_books_min} wanted"),
+        Check(
+            "books", books >= settings.live_books_min,
+            f"{books} live, at least {settings.live_books_min} wanted",
+        ),
     ]  # fmt: skip
 
 

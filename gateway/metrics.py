@@ -158,8 +158,8 @@ def _feed_status(out: Exposition, exchange: str, status: Mapping[str, Any]) -> N
     )
     if rest.get("limit"):
         out.add(
-            "rest_weight_used_ratio", "gauge", "REST weight used of the budget.", rest.get("used", 0) / rest["limit"],
-            exchange=exchange,
+            "rest_weight_used_ratio", "gauge", "REST weight used of the budget.",
+            rest.get("used", 0) / rest["limit"], exchange=exchange,
         )  # fmt: skip
 
 

@@ -4,6 +4,9 @@
 #include <errno.h>
 #include <string.h>
 
+/* A client may ask much in one breath and read nothing: answers waiting for it end at so many queues. */
+#define UNREAD_QUEUES_MAX 8u
+
 enum command { COMMAND_SEND = 1, COMMAND_SUBSCRIBE, COMMAND_UNSUBSCRIBE, COMMAND_AUTHORISE, COMMAND_CLOSE,
                COMMAND_SEND_ALL, COMMAND_STOP };
 
@@ -51,6 +54,11 @@ int bw_gateway_stop(bw_gateway *gateway) {
 
 static void put_text(bw_gateway *gateway, bw_client *client, const void *text, size_t bytes) {
     if (bytes == 0 || client->state != BW_CLIENT_OPEN) return;
+    if (bw_queue_bytes(&client->out) > (size_t)UNREAD_QUEUES_MAX * gateway->limits.queue_bytes_max) {
+        BW_COUNT(gateway->stats, refused_unread, 1);
+        bw_client_close(gateway, client, 1008, "answers are not read");
+        return;
+    }
     if (!bw_client_put(gateway, client, false, BW_WS_OP_TEXT, text, bytes))
         bw_client_kill(gateway, client, 1011);
 }

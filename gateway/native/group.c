@@ -7,6 +7,7 @@
 #define LOG_BYTES_MIN (64u << 10)
 #define LOG_BYTES_MIN_EVERY_CHANGE (256u << 10)
 #define LOG_BYTES_MAX (4u << 20)
+#define GROUPS_MAX 16384u /* two mappings each, of the 65,530 a process may have by default */
 #define LOG_SNAPSHOTS 4u /* whole views a log has room for */
 
 static uint64_t log_bytes(const bw_group *group) {
@@ -126,7 +127,9 @@ bw_group *bw_group_want(bw_gateway *gateway, const bw_subscription *subscription
     for (bw_group *group = market->groups; group; group = group->next) {
         if (group_fits(group, subscription, &encoding)) return group;
     }
-    bw_group *group = group_new(gateway, market, subscription, &encoding);
+    bool room = atomic_load_explicit(&gateway->stats->groups, memory_order_relaxed) < GROUPS_MAX;
+    bw_group *group = room ? group_new(gateway, market, subscription, &encoding) : NULL;
+    BW_COUNT(gateway->stats, refused_groups, !group);
     if (!group) bw_market_drop(gateway, market);
     return group;
 }

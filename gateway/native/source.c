@@ -131,6 +131,16 @@ void bw_source_lose(bw_gateway *gateway, bw_source *source, const char *why) {
     bw_status_exchange(gateway, source, why);
 }
 
+/* Every mirror is copied afresh: the records between are lost to us. */
+static void source_reload(bw_gateway *gateway, bw_source *source, bool all) {
+    source->reload_wanted = false;
+    for (bw_mirror *mirror = source->mirrors; mirror; mirror = mirror->next) {
+        if (mirror->book == UINT32_MAX || (mirror->loaded && !all)) continue;
+        bw_mirror_load(gateway, mirror);
+        bw_mirror_show(gateway, mirror, true);
+    }
+}
+
 void bw_source_check(bw_gateway *gateway, bw_source *source) {
     if (source->segment) {
         int64_t patience = (int64_t)gateway->limits.writer_patience_ms * 1000000;
@@ -140,6 +150,7 @@ void bw_source_check(bw_gateway *gateway, bw_source *source) {
             bw_source_lose(gateway, source, "replaced by a new process");
         } else {
             source_grow(gateway, source);
+            if (source->reload_wanted) source_reload(gateway, source, false);
         }
     }
     if (!source->segment) source_open(gateway, source);
@@ -148,16 +159,6 @@ void bw_source_check(bw_gateway *gateway, bw_source *source) {
 bool bw_source_waiting(const bw_source *source) {
     return source->alive &&
            atomic_load_explicit(&source->header->ring_head, memory_order_acquire) != source->cursor.position;
-}
-
-/* Every mirror is copied afresh: the records between are lost to us. */
-static void source_reload(bw_gateway *gateway, bw_source *source, bool all) {
-    source->reload_wanted = false;
-    for (bw_mirror *mirror = source->mirrors; mirror; mirror = mirror->next) {
-        if (mirror->book == UINT32_MAX || (mirror->loaded && !all)) continue;
-        bw_mirror_load(gateway, mirror);
-        bw_mirror_show(gateway, mirror, true);
-    }
 }
 
 static void source_note_state(bw_gateway *gateway, bw_source *source, const bw_record *header) {
@@ -196,11 +197,11 @@ static bool source_record(bw_gateway *gateway, bw_source *source, bool emit, int
 
 bool bw_source_poll(bw_gateway *gateway, bw_source *source) {
     if (!source->alive) return false;
-    if (source->reload_wanted) source_reload(gateway, source, false);
     uint64_t head = atomic_load_explicit(&source->header->ring_head, memory_order_acquire);
     uint64_t lag = head - source->cursor.position;
     if (lag == 0) return false;
     gateway->wall_ns = bw_wall_ns();
+    if (source->reload_wanted) source_reload(gateway, source, false);
     BW_GAUGE(gateway->stats, ring_lag_bytes, lag);
     bool merge = lag > source->header->ring_bytes / 4; /* behind: one message for all, visible by seq */
     uint32_t records = 0;

@@ -18,7 +18,8 @@
     X(records_seen) X(records_applied) X(ring_overruns) X(ring_lag_bytes) X(books_copied)              \
     X(conflations) X(slow_conflate) X(slow_resnapshot) X(slow_disconnect)                              \
     X(refused_clients) X(refused_address) X(refused_handshake) X(refused_token)                        \
-    X(refused_requests) X(refused_message_bytes) X(refused_protocol) X(timeouts) X(pings_sent)         \
+    X(refused_requests) X(refused_message_bytes) X(refused_protocol) X(refused_unread)                 \
+    X(refused_groups) X(timeouts) X(pings_sent)                                                        \
     X(segments_open) X(segments_lost) X(loop_turns) X(started_ns) X(beat_ns)
 
 enum bw_gateway_latency {

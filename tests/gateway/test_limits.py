@@ -19,6 +19,10 @@ from support_stats import counters
 from websockets.frames import Frame, Opcode
 
 HERE = Path(__file__).parent
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
 
 
 async def close_code(client) -> int:
@@ -40,6 +44,22 @@ async def test_a_flood_of_requests_is_closed_with_1008(make_gateway):
             send_raw(client, Frame(Opcode.TEXT, b'{"op":"ping"}'))
         assert await close_code(client) == 1008
     assert counters(gateway)["refused_requests"] == 1
+
+
+async def test_answers_nobody_reads_are_bounded(make_gateway):
+    gateway = await make_gateway(send_buffer_bytes=8192, queue_bytes_max=64 << 10)
+    gateway.writer("binance").add("BTC-USDT")
+    _, writer = await asyncio.open_connection("127.0.0.1", gateway.server.port, limit=2048)
+    writer.write(UPGRADE)
+    asked = Frame(Opcode.TEXT, b'{"op":"exchanges"}').serialize(mask=True, extensions=[])
+    for _ in range(3000):
+        writer.write(asked)
+    async with asyncio.timeout(10):
+        while counters(gateway)["refused_unread"] == 0:
+            await asyncio.sleep(0.02)
+        while counters(gateway)["clients"]:
+            await asyncio.sleep(0.02)
+    writer.close()
 
 
 async def test_a_flood_of_errors_is_closed_with_1008(make_gateway):
@@ -108,10 +128,7 @@ async def test_silent_clients_are_pinged_then_closed(make_gateway):
         await asyncio.sleep(0.8)  # its library answers pings: it lives
         assert await client.ask(op="ping") == {"type": "pong"}
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.server.port)
-    writer.write(
-        b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-    )
+    writer.write(UPGRADE)
     said = await asyncio.wait_for(reader.read(), 5)
     assert b"101 Switching" in said
     assert b"\x89\x08bookwire" in said  # a ping

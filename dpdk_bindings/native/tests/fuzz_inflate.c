@@ -1,5 +1,8 @@
 /* libFuzzer: messages of permessage-deflate, one after the other over one window: bounded, no overrun,
- * and usable again after an error and a reset. The first byte of each piece is its length. */
+ * and usable again after an error and a reset. The first byte of each piece is its length.
+ *
+ *   clang -g -O1 -D_GNU_SOURCE -I. -fsanitize=fuzzer,address,undefined tests/fuzz_inflate.c inflate.c -lz
+ */
 #include "inflate.h"
 
 #include <stdlib.h>

@@ -1,4 +1,7 @@
-/* libFuzzer: the HTTP head of an upgrade, as client and as server. */
+/* libFuzzer: the HTTP head of an upgrade, as client and as server.
+ *
+ *   clang -g -O1 -D_GNU_SOURCE -I. -fsanitize=fuzzer,address,undefined tests/fuzz_upgrade.c upgrade.c http_head.c -lcrypto
+ */
 #include "websocket.h"
 
 #include <stdlib.h>

@@ -1,6 +1,9 @@
 /* libFuzzer: WebSocket frames, both roles, any cut; what comes out must not depend on the cut.
  *
- * The first byte chooses role and deflate, the second the size of the pieces. */
+ * The first byte chooses role and deflate, the second the size of the pieces.
+ *
+ *   clang -g -O1 -D_GNU_SOURCE -I. -fsanitize=fuzzer,address,undefined tests/fuzz_websocket.c websocket.c inflate.c utf8.c -lz
+ */
 #include "websocket.h"
 
 #include <stdlib.h>

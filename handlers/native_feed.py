@@ -247,7 +247,8 @@ def _feed_spec(venue: Venue, settings: FeedSettings, connections: int) -> Any:
     spec.cpu = -1 if settings.cpu is None else settings.cpu
     spec.connections_max = connections
     spec.message_bytes_max = venue.limits.message_bytes
-    spec.levels_max = 2 * (settings.levels_max or venue.levels_max)
+    # a frame may hold what the venue sends, however few levels are kept
+    spec.levels_max = 2 * max(settings.levels_max or 0, venue.levels_max)
     spec.crossed_max = CROSSED_MAX
     spec.pending_bytes = settings.pending_bytes or PENDING_BYTES
     return spec

@@ -154,8 +154,19 @@ class World:
 
 
 @pytest.fixture
-async def world(tmp_path: Path, shm_dir: Path, run_dir: Path) -> AsyncIterator[World]:
-    settings = SimulatorSettings(symbols=("BTC", "ETH", "SOL"), rate=40.0, levels=1000, state_dir=tmp_path)
+async def world(
+    request: pytest.FixtureRequest, tmp_path: Path, shm_dir: Path, run_dir: Path
+) -> AsyncIterator[World]:
+    """The exchange a test is about, or Binance and OKX."""
+    told = getattr(request.node, "callspec", None)
+    exchange = told.params.get("exchange") if told else None
+    settings = SimulatorSettings(
+        (exchange,) if exchange else ("binance", "okx"),
+        symbols=("BTC", "ETH", "SOL"),
+        rate=40.0,
+        levels=1000,
+        state_dir=tmp_path,
+    )
     async with Simulator(settings) as simulator:
         made = World(simulator, shm_dir, run_dir)
         yield made

@@ -24,10 +24,12 @@ def payload(name: str) -> dict[str, Any]:
     return dict(orjson.loads((DATA / name / "book.json").read_bytes()))
 
 
-def replay(name: str, told: dict[str, Any]) -> Replay:
+def replay(name: str, told: dict[str, Any], **settings: Any) -> Replay:
     venue: Venue = replace(VENUES[name], depth=told.get("depth", VENUES[name].depth))
     return Replay(
-        venue, [Instrument(told["symbol"], "A", "B", told["price_decimals"], told["quantity_decimals"])]
+        venue,
+        [Instrument(told["symbol"], "A", "B", told["price_decimals"], told["quantity_decimals"])],
+        **settings,
     )
 
 
@@ -97,3 +99,17 @@ def test_a_lost_update_takes_the_book_out_of_service(name: str) -> None:
         assert run.book(told["symbol"]).state is not BookState.LIVE
         types = {event.type for event in run.events()}
         assert lib.BW_EVENT_GAP in types
+
+
+def test_fewer_levels_than_the_venue_sends_keep_the_best_and_say_where_they_end() -> None:
+    told = payload("binance")
+    rows = [[f"0.0000{6000 - step}", "1.0"] for step in range(100)]
+    asks = [[f"0.0000{7000 + step}", "2.0"] for step in range(100)]
+    body = orjson.dumps({"lastUpdateId": 281916627, "bids": rows, "asks": asks})
+    with replay("binance", told, levels_max=64) as run:
+        run.snapshot(told["symbol"], body)
+        copy = run.book(told["symbol"])
+        assert levels(copy, "bids") == expected(rows[:64])
+        assert levels(copy, "asks") == expected(asks[:64])
+        assert copy.state is BookState.LIVE
+        assert copy.header["side"]["verified_price"].tolist() == [5937, 7063], "beyond them nothing is known"

@@ -2,7 +2,7 @@
  *
  *   cc -O2 -D_GNU_SOURCE -I handlers/native docs/examples/read_book.c handlers/native/shm_reader.c \
  *      handlers/native/shm_copy.c handlers/native/book.c handlers/native/book_set.c \
- *      handlers/native/book_store.c -o read_book
+ *      handlers/native/book_batch.c handlers/native/book_store.c -o read_book
  */
 #include "shm_reader.h"
 

@@ -55,6 +55,12 @@ class SegmentWriter:
         asks = sum(change[0] for change in changes)
         lib.bw_record_commit(self.writer, record, len(changes) - asks, asks, time.time_ns())
 
+        self.beat()
+
+    def beat(self) -> None:
+        """What the loop does at least every 100 ms: without it readers take the writer for stuck."""
+        lib.bw_shm_writer_header(self.writer).heartbeat_ns = time.time_ns()
+
     def close(self) -> None:
         if self.writer != ffi.NULL:
             lib.bw_shm_writer_close(self.writer)

@@ -87,6 +87,7 @@ def busy(writer: Any) -> Any:
 
 def run_while_written(busy: Any, command: list[str]) -> list[str]:
     """The command's lines; the book changes after its first line, so that it has something to follow."""
+    busy.beat()
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY
     ) as run:

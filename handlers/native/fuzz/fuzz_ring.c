@@ -7,7 +7,8 @@
  *
  *   clang-14 -g -O2 -fsanitize=fuzzer,address,undefined -D_GNU_SOURCE -DBW_GONE_CHECK_NS=5000 \
  *     -DBW_COPY_PATIENCE_NS=20000 -I handlers/native handlers/native/fuzz/fuzz_ring.c \
- *     handlers/native/{book,book_set,book_store,shm_copy,shm_create,shm_reader,shm_writer}.c -o fuzz_ring
+ *     handlers/native/{book,book_batch,book_set,book_store}.c \
+ *     handlers/native/shm_{copy,create,reader,writer}.c -o fuzz_ring
  *   ./fuzz_ring -max_len=512 -max_total_time=600
  */
 #include "shm_reader.h"

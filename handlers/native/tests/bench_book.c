@@ -13,12 +13,14 @@
 
 #define PASSES 15
 #define STRETCH 2000 /* changes */
+#define LEVELS_MAX 4096u
 
 typedef struct flow {
     int64_t *at, *end;
     double *best_ns; /* of each stretch */
     size_t stretches;
     int64_t messages, changes;
+    bool together;
 } flow;
 
 static int64_t now_ns(void) {
@@ -34,14 +36,30 @@ static uint64_t next_random(uint64_t *state) {
     return *state;
 }
 
-static const int64_t *play_stretch(bw_book_store *store, bw_book *book, const int64_t *at,
+/* A side's changes by one call, as the engine has them. */
+static const int64_t *set_together(bw_book_store *store, bw_book *book, const int64_t *at,
+                                   const int64_t *end) {
+    static bw_level level[LEVELS_MAX], changed[2 * LEVELS_MAX];
+    while (at < end) {
+        int64_t side = *at;
+        uint32_t count = 0;
+        for (; at < end && *at == side && count < LEVELS_MAX; at += 3, count++)
+            level[count] = (bw_level){.price = at[1], .quantity = at[2]};
+        bw_book_set_many(store, book, (uint32_t)side, level, count, changed);
+    }
+    return at;
+}
+
+static const int64_t *play_stretch(const flow *f, bw_book_store *store, bw_book *book, const int64_t *at,
                                    const int64_t *end) {
     int64_t evicted;
     for (int64_t played = 0; at < end && played < STRETCH;) {
         int64_t count = *at++;
         played += count;
         bw_book_begin(book);
-        for (; count--; at += 3) bw_book_set(store, book, (uint32_t)at[0], at[1], at[2], 0, &evicted);
+        if (!f->together)
+            for (; count--; at += 3) bw_book_set(store, book, (uint32_t)at[0], at[1], at[2], 0, &evicted);
+        else at = set_together(store, book, at, at + 3 * count);
         bw_book_end(store, book);
     }
     return at;
@@ -50,6 +68,7 @@ static const int64_t *play_stretch(bw_book_store *store, bw_book *book, const in
 /* ns a change, the first message aside. */
 static double measure(flow *f, bw_book_store *store) {
     bw_book *book = bw_book_store_at(store, 0);
+    f->messages = f->changes = 0;
     for (const int64_t *at = f->at; at < f->end; at += 1 + *at * 3) f->messages++, f->changes += *at;
     f->best_ns = malloc((size_t)(f->messages + 1) * sizeof(double));
     for (uint32_t pass = 0; pass < PASSES; pass++) {
@@ -57,7 +76,7 @@ static double measure(flow *f, bw_book_store *store) {
         bw_book_clear(store, book);
         for (size_t i = 0; at < f->end; i++) {
             int64_t start = now_ns();
-            at = play_stretch(store, book, at, i ? f->end : f->at + 1);
+            at = play_stretch(f, store, book, at, i ? f->end : f->at + 1);
             double ns = (double)(now_ns() - start);
             if (pass == 0 || ns < f->best_ns[i]) f->best_ns[i] = ns;
             f->stretches = i + 1;
@@ -94,7 +113,11 @@ static void bench_top(uint32_t levels) {
     }
     bw_book_store *store = bw_book_store_new(1, 1u << 17, 0);
     flow f = {.at = words, .end = at};
-    printf("near the top of %6u levels a side: %5.1f ns a change\n", levels, measure(&f, store));
+    double alone = measure(&f, store);
+    f.together = true;
+    double together = measure(&f, store);
+    printf("near the top of %6u levels a side: %5.1f ns a change, a message's together %5.1f\n", levels,
+           alone, together);
     free(words);
     bw_book_store_free(store);
 }
@@ -110,12 +133,15 @@ static int bench_flow(const char *path) {
     fclose(file);
     bw_book_store *store = bw_book_store_new(1, 1u << 17, 0);
     flow f = {.at = words, .end = words + bytes / 8};
-    double ns = measure(&f, store);
+    double alone = measure(&f, store);
+    f.together = true;
+    double together = measure(&f, store);
     const bw_book *book = bw_book_store_at(store, 0);
     printf("%s: %lld messages, %lld changes, at the end %u x %u levels in %u x %u chunks: "
-           "%5.1f ns a change\n",
+           "%5.1f ns a change, a message's together %5.1f\n",
            path, (long long)f.messages, (long long)f.changes, book->side[0].level_count,
-           book->side[1].level_count, book->side[0].directory_count, book->side[1].directory_count, ns);
+           book->side[1].level_count, book->side[0].directory_count, book->side[1].directory_count, alone,
+           together);
     bw_book_store_free(store);
     free(words);
     return 0;

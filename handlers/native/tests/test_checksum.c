@@ -1,0 +1,158 @@
+/* CRC-32 and the two recipes, on the worked examples of the venues' sheets. */
+#include "check.h"
+#include "checksum.h"
+#include "crc32.h"
+#include "number.h"
+
+#include <string.h>
+#include <zlib.h>
+
+static const char kraken_bids[] =
+    "45283.5/0.10000000 45283.4/1.54582015 45282.1/0.10000000 45281.0/0.10000000 45280.3/1.54592586 "
+    "45279.0/0.07990000 45277.6/0.03310103 45277.5/0.30000000 45277.3/1.54602737 45276.6/0.15445238";
+static const char kraken_asks[] =
+    "45285.2/0.00100000 45286.4/1.54571953 45286.6/1.54571109 45289.6/1.54560911 45290.2/0.15890660 "
+    "45291.8/1.54553491 45294.7/0.04454749 45296.1/0.35380000 45297.5/0.09945542 45299.5/0.18772827";
+static const char okx_bids[] =
+    "30243.4/0.0012029 30236.6/0.007903 30236.1/0.05452 30235.9/0.1016 30235/0.0002 30234.1/0.16 30234/0.07239171 "
+    "30233.9/0.79685801 30232/0.01 30230.8/0.28156443 30230.2/0.85 30230.1/0.12784965 30229.3/0.00798335 "
+    "30229.2/5.04689973 30228.9/0.07189416 30228.7/0.85286652 30228.6/0.01223199 30227.7/0.16 30226.8/0.12158052 "
+    "30225.2/0.02098 30225.1/0.05 30224.8/0.01137 30223.4/0.33086945 30222.8/0.12 30222.5/0.00662176";
+static const char okx_asks[] =
+    "30243.5/1.44679 30244/0.08 30246.1/0.05426064 30247.5/0.635 30248.1/0.0132 30249.1/0.09999997 "
+    "30249.4/0.16562579 30249.7/0.06523858 30251.8/0.00047612 30251.9/0.1808 30252.3/0.27412546 30252.6/0.01648681 "
+    "30252.9/0.19984 30254/0.05 30255/0.16 30255.2/0.04844827 30257/0.02484658 30257.1/0.93333757 30258.1/0.16 "
+    "30259.5/0.00052769 30259.6/0.1 30260.3/0.04632884 30260.4/0.28027349 30260.5/0.74399463 30261/0.03";
+
+static const bw_checksum_spec kraken = {.levels = 10, .order = BW_CHECKSUM_ASKS_THEN_BIDS,
+                                        .text = BW_CHECKSUM_DIGITS};
+static const bw_checksum_spec okx = {.levels = 25, .order = BW_CHECKSUM_INTERLEAVED_BID_FIRST,
+                                     .text = BW_CHECKSUM_PLAIN, .separator = ":", .is_signed = 1};
+
+static int64_t scaled(const char *text, size_t bytes, uint32_t exponent) {
+    int64_t mantissa;
+    uint8_t decimals;
+    CHECK(bw_decimal_parse(text, bytes, &mantissa, &decimals) == BW_NUMBER_OK && decimals <= exponent);
+    return mantissa * bw_power_of_ten[exponent - decimals];
+}
+
+static void set(bw_book_store *store, const char *price, const char *quantity, uint32_t side) {
+    bw_book *book = bw_book_store_at(store, 0);
+    int64_t evicted;
+    bw_book_begin(book);
+    bw_book_set(store, book, side, scaled(price, strlen(price), 1), scaled(quantity, strlen(quantity), 8), 0, &evicted);
+    bw_book_end(store, book);
+}
+
+static void fill(bw_book_store *store, const char *levels, uint32_t side) {
+    for (const char *p = levels; *p;) {
+        char price[24] = "", quantity[24] = "";
+        CHECK(sscanf(p, "%23[^/]/%23[^ ]", price, quantity) == 2);
+        set(store, price, quantity, side);
+        p += strcspn(p, " ");
+        p += *p == ' ';
+    }
+}
+
+static bw_book_store *book_of(const char *bids, const char *asks) {
+    bw_book_store *store = bw_book_store_new(1, 512, 0);
+    bw_book *book = bw_book_store_at(store, 0);
+    book->price_exponent = 1;
+    book->quantity_exponent = 8;
+    fill(store, bids, 0);
+    fill(store, asks, 1);
+    return store;
+}
+
+static bw_checksum_cache *cache_of(const bw_checksum_spec *spec) {
+    size_t bytes = (bw_checksum_cache_bytes(spec) + 63) & ~(size_t)63;
+    void *cache = aligned_alloc(64, bytes);
+    memset(cache, 0, bytes);
+    return cache;
+}
+
+static void test_crc(void) {
+    static uint8_t data[1200];
+    uint64_t seed = 7;
+    for (size_t i = 0; i < sizeof data; i++) data[i] = (uint8_t)next_random(&seed);
+    CHECK(bw_crc32(0, "123456789", 9) == 0xcbf43926u);
+    for (size_t bytes = 0; bytes < 600; bytes++) {
+        size_t at = bytes % 7;
+        uint32_t wanted = (uint32_t)crc32(0, data + at, (uInt)bytes);
+        CHECK(bw_crc32(0, data + at, bytes) == wanted);
+        CHECK(bw_crc32_by_table(0, data + at, bytes) == wanted);
+        CHECK(bw_crc32(bw_crc32(0, data + at, bytes / 3), data + at + bytes / 3, bytes - bytes / 3) == wanted);
+    }
+}
+
+static void test_kraken(void) {
+    bw_book_store *store = book_of(kraken_bids, kraken_asks);
+    const bw_book *book = bw_book_store_at(store, 0);
+    bw_checksum_cache *cache = cache_of(&kraken);
+    CHECK(bw_checksum_compute(cache, &kraken, store, book) == 3310070434u);
+    CHECK(bw_checksum_compute(cache, &kraken, store, book) == 3310070434u);
+    set(store, "45283.6", "0.25000000", 0);
+    set(store, "45276.6", "0", 0); /* falls out at depth 10 */
+    CHECK(bw_checksum_compute(cache, &kraken, store, book) == 1315439348u);
+    set(store, "45285.2", "0", 1);
+    set(store, "45301.0", "0.50000000", 1);
+    CHECK(bw_checksum_compute(cache, &kraken, store, book) == 2160897081u);
+    set(store, "45301.0", "0.50000001", 1); /* one digit */
+    CHECK(bw_checksum_compute(cache, &kraken, store, book) != 2160897081u);
+    bw_checksum_cache *fresh = cache_of(&kraken);
+    CHECK(bw_checksum_compute(cache, &kraken, store, book) == bw_checksum_compute(fresh, &kraken, store, book));
+    free(cache);
+    free(fresh);
+    bw_book_store_free(store);
+}
+
+static void test_okx(void) {
+    bw_book_store *store = book_of(okx_bids, okx_asks);
+    bw_checksum_cache *cache = cache_of(&okx);
+    uint32_t wanted;
+    CHECK(bw_checksum_from_wire(&okx, 47640993, &wanted));
+    CHECK(bw_checksum_compute(cache, &okx, store, bw_book_store_at(store, 0)) == wanted);
+    free(cache);
+    bw_book_store_free(store);
+}
+
+static void test_wire_values(void) {
+    uint32_t checksum;
+    CHECK(bw_checksum_from_wire(&okx, -1462286744, &checksum) && checksum == 2832680552u);
+    CHECK(!bw_checksum_from_wire(&okx, 2832680552, &checksum));
+    CHECK(bw_checksum_from_wire(&kraken, 4249465476, &checksum) && checksum == 4249465476u);
+    CHECK(!bw_checksum_from_wire(&kraken, -1, &checksum));
+    CHECK(!bw_checksum_from_wire(&kraken, INT64_C(1) << 32, &checksum));
+}
+
+/* A cache that has seen every step says the same as one that sees the book for the first time. */
+static void test_cache_follows(const bw_checksum_spec *spec) {
+    bw_book_store *store = book_of("", "");
+    bw_book *book = bw_book_store_at(store, 0);
+    bw_checksum_cache *cache = cache_of(spec), *fresh = cache_of(spec);
+    uint64_t seed = 42;
+    for (uint32_t round = 0; round < 5000; round++) {
+        uint64_t r = next_random(&seed);
+        int64_t evicted;
+        bw_book_begin(book);
+        bw_book_set(store, book, r & 1, 1000 + (int64_t)(r >> 1 & 63), r >> 8 & 3 ? (int64_t)(r >> 20 & 0xffff) : 0, 0,
+                    &evicted);
+        if (round % 1000 == 999) bw_book_rescale(store, book, 1, 0);
+        bw_book_end(store, book);
+        memset(fresh, 0, bw_checksum_cache_bytes(spec));
+        CHECK(bw_checksum_compute(cache, spec, store, book) == bw_checksum_compute(fresh, spec, store, book));
+    }
+    free(cache);
+    free(fresh);
+    bw_book_store_free(store);
+}
+
+int main(void) {
+    test_crc();
+    test_kraken();
+    test_okx();
+    test_wire_values();
+    test_cache_follows(&kraken);
+    test_cache_follows(&okx);
+    return 0;
+}

@@ -2,7 +2,8 @@
  * or empty, cut anywhere, and bytes that are no record at all. Three bytes start each piece: what it
  * is, its length, and how many bytes a transport read brings.
  *
- *   clang -g -O1 -D_GNU_SOURCE -I. -fsanitize=fuzzer,address,undefined tests/fuzz_tls_stream.c tls*.c tests/pipe_transport.c -lssl -lcrypto
+ *   clang -g -O1 -D_GNU_SOURCE -I. -fsanitize=fuzzer,address,undefined tests/fuzz_tls_stream.c \
+ *     tests/pipe_transport.c tls*.c -lssl -lcrypto
  */
 #include "pipe_transport.h"
 #include "tls_private.h"

@@ -74,7 +74,8 @@ static int open_one(uint16_t port, const char *path, const char *subscribe) {
     if (stamped && setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on)) fail("SO_TIMESTAMPNS");
     char text[1024];
     int length = snprintf(text, sizeof text,
-                          "GET %s HTTP/1.1\r\nHost: localhost:%u\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                          "GET %s HTTP/1.1\r\nHost: localhost:%u\r\nUpgrade: websocket\r\n"
+                           "Connection: Upgrade\r\n"
                           "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
                           path, port);
     if (send(fd, text, (size_t)length, 0) < 0) fail("send");
@@ -178,7 +179,8 @@ static void report(void) {
         last[whole++] = one->last_ns - one->published_ns;
     }
     printf("{\"messages\":%llu,\"bytes\":%llu,\"seconds\":%.6f,\"updates\":%u,\"partial\":%u",
-           (unsigned long long)messages, (unsigned long long)bytes, (double)(wall_ns() - started_ns) / 1e9, whole,
+           (unsigned long long)messages, (unsigned long long)bytes, (double)(wall_ns() - started_ns) / 1e9,
+            whole,
            part);
     print_stage("first", first, whole);
     print_stage("last", last, whole);

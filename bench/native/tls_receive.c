@@ -52,7 +52,8 @@ static void connect_pair(int pair[2]) {
     int listener = socket(AF_INET, SOCK_STREAM, 0), on = 1;
     pair[0] = socket(AF_INET, SOCK_STREAM, 0);
     if (bind(listener, (struct sockaddr *)&at, size) || listen(listener, 1) ||
-        getsockname(listener, (struct sockaddr *)&at, &size) || connect(pair[0], (struct sockaddr *)&at, size))
+        getsockname(listener, (struct sockaddr *)&at, &size) ||
+        connect(pair[0], (struct sockaddr *)&at, size))
         fail("connect");
     pair[1] = accept(listener, NULL, NULL);
     close(listener);
@@ -71,7 +72,8 @@ static SSL_CTX *bare_context(const char *ca) {
     return context;
 }
 
-static void handshake(contestant *one, enum way way, SSL_CTX *server, SSL_CTX *bare, bw_tls_context *context) {
+static void handshake(contestant *one, enum way way, SSL_CTX *server, SSL_CTX *bare,
+                      bw_tls_context *context) {
     int pair[2];
     connect_pair(pair);
     one->server = SSL_new(server);

@@ -108,8 +108,10 @@ static bw_level *forget(bw_level *first, bw_level *end, int64_t price) {
 
 /* Insertions, best first. Their places are looked up again where removals or splits may have moved them.
  * Returns the end of the record: levels that were pushed out are added to it. */
-BW_INLINE bw_level *insert_all(bw_book_store *store, bw_book *book, uint32_t side_index, const bw_batch *batch,
-                               const bw_level *level, uint32_t entries_found, bw_level *first, bw_level *end) {
+BW_INLINE bw_level *insert_all(bw_book_store *store, bw_book *book, uint32_t side_index,
+                               const bw_batch *batch,
+                               const bw_level *level, uint32_t entries_found, bw_level *first,
+                               bw_level *end) {
     bw_side *side = &book->side[side_index];
     bw_directory_entry *directory = bw_directory_of(store, side);
     bool moved = side->directory_count != entries_found;

@@ -78,7 +78,8 @@ static uint32_t put_number(char *out, const bw_checksum_spec *spec, int64_t mant
     return used;
 }
 
-static void put_level(level_text *text, const bw_checksum_spec *spec, const bw_level *level, const bw_book *book) {
+static void put_level(level_text *text, const bw_checksum_spec *spec, const bw_level *level,
+                      const bw_book *book) {
     text->price = level->price;
     text->quantity = level->quantity;
     uint32_t used = put_number(text->text, spec, level->price, book->price_exponent);
@@ -105,7 +106,8 @@ static bool refresh_side(bw_checksum_cache *cache, const bw_checksum_spec *spec,
     }
     level_text *new = texts_of(cache, spec, side, !texts->current);
     for (at = 0; at < count; at++) {
-        while (old_at < kept && (side ? old[old_at].price < level[at].price : old[old_at].price > level[at].price)) {
+        while (old_at < kept &&
+               (side ? old[old_at].price < level[at].price : old[old_at].price > level[at].price)) {
             old_at++;
         }
         if (old_at < kept && same(&old[old_at], &level[at])) new[at] = old[old_at];
@@ -121,7 +123,8 @@ static char *append(char *out, const level_text *text) {
     return out + text->bytes;
 }
 
-static uint32_t crc_of_side(bw_checksum_cache *cache, const bw_checksum_spec *spec, uint32_t side, uint32_t crc,
+static uint32_t crc_of_side(bw_checksum_cache *cache, const bw_checksum_spec *spec, uint32_t side,
+                            uint32_t crc,
                             bool last) {
     char joined[(BW_CHECKSUM_LEVELS_MAX + 1) * TEXT_BYTES], *out = joined;
     const level_text *text = texts_of(cache, spec, side, cache->side[side].current);

@@ -52,7 +52,8 @@ static inline BW_CLMUL __m128i load(const uint8_t *p) {
 }
 
 static inline BW_CLMUL __m128i fold(__m128i x, __m128i by, __m128i next) {
-    return _mm_xor_si128(_mm_xor_si128(_mm_clmulepi64_si128(x, by, 0x00), _mm_clmulepi64_si128(x, by, 0x11)), next);
+    return _mm_xor_si128(_mm_xor_si128(_mm_clmulepi64_si128(x, by, 0x00), _mm_clmulepi64_si128(x, by, 0x11)),
+                         next);
 }
 
 /* Gopal et al., "Fast CRC computation for generic polynomials using PCLMULQDQ" (Intel, 2009), with the

@@ -194,7 +194,8 @@ const bw_message_plan *bw_decoder_classify(const bw_decoder *decoder, const bw_i
 }
 
 /* Mantissa of a slot's number. */
-static const char *slot_decimal(const bw_decoder *decoder, const bw_item *item, uint32_t slot, int64_t *mantissa,
+static const char *slot_decimal(const bw_decoder *decoder, const bw_item *item, uint32_t slot,
+                                int64_t *mantissa,
                                 uint8_t *decimals) {
     const bw_value *value = bw_decoder_slot(decoder, item, slot);
     char plain[64];

@@ -76,7 +76,8 @@ struct bw_message_plan;
 const struct bw_message_plan *bw_decoder_classify(const bw_decoder *decoder, const bw_item *item, bool rest);
 
 /* For messages that are themselves one level: puts it into the item. NULL or what is wrong. */
-const char *bw_decoder_level_from_slots(bw_decoder *decoder, bw_item *item, const struct bw_message_plan *message);
+const char *bw_decoder_level_from_slots(bw_decoder *decoder, bw_item *item,
+                                        const struct bw_message_plan *message);
 
 /* Text of a value with escapes undone, into out[room]; returns its bytes, or -1 if it does not fit or
  * an escape is malformed. */

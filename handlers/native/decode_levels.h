@@ -34,7 +34,8 @@ static const char *level_fault(level_run *run, const char *p, const char *why) {
 }
 
 /* Remembers the literal before a value at `from` (NULL: the tail) for the next elements. */
-static void learn(bw_level_template *shape, uint32_t *count, const char *literal, const char *from, uint32_t field) {
+static void learn(bw_level_template *shape, uint32_t *count, const char *literal, const char *from,
+                  uint32_t field) {
     size_t bytes = (size_t)(from - literal);
     if (*count > BW_TEMPLATE_SEGMENTS_MAX || bytes > BW_LITERAL_BYTES_MAX) {
         *count = UINT32_MAX;
@@ -143,7 +144,8 @@ static const char *take_field_key(level_run *run, const char *p, uint32_t *field
     if (!p) return level_fault(run, run->d->end, "a malformed key in a level");
     *field = BW_FIELD_SKIP;
     for (uint32_t i = BW_FIELD_PRICE; i <= BW_FIELD_SIDE; i++) {
-        if (run->plan->key_bytes[i] && bw_key_equals(run->d->text, &name, run->plan->key[i], run->plan->key_bytes[i])) {
+        if (run->plan->key_bytes[i] &&
+            bw_key_equals(run->d->text, &name, run->plan->key[i], run->plan->key_bytes[i])) {
             *field = i;
         }
     }
@@ -161,7 +163,8 @@ static const char *take_element(level_run *run, const char *p, level_parts *part
     if (*p != (named ? '{' : '[')) return level_fault(run, p, "a level of another shape");
     p = skip_space(run->d, p + 1);
     for (uint32_t position = 0; *p != close || position; position++) {
-        uint32_t field = position < BW_LEVEL_FIELDS_MAX ? run->plan->field_at[position] : (uint32_t)BW_FIELD_SKIP;
+        bool known = position < BW_LEVEL_FIELDS_MAX;
+        uint32_t field = known ? run->plan->field_at[position] : (uint32_t)BW_FIELD_SKIP;
         if (p >= run->d->end) return level_fault(run, p, "the frame ends inside a level");
         if (named) p = take_field_key(run, p, &field);
         if (!p) return NULL;
@@ -174,7 +177,8 @@ static const char *take_element(level_run *run, const char *p, level_parts *part
     }
     const uint32_t both = 1u << BW_FIELD_PRICE | 1u << BW_FIELD_QUANTITY;
     uint32_t needed = run->plan->side == BW_LEVELS_BY_FIELD ? both | 1u << BW_FIELD_SIDE : both;
-    if ((parts->found & needed) != needed) return level_fault(run, start, "a level lacks price, quantity or side");
+    if ((parts->found & needed) != needed)
+        return level_fault(run, start, "a level lacks price, quantity or side");
     if (parts->level.quantity < 0) return level_fault(run, start, "a negative quantity");
     p++;
     if (learned < BW_TEMPLATE_SEGMENTS_MAX) {
@@ -212,7 +216,9 @@ static inline const char *take_alike(const level_run *run, const char *p, level_
         p += segment->bytes;
         switch (segment->field) {
         case BW_FIELD_PRICE: p = scan_decimal(p, &parts->level.price, &parts->level.price_decimals); break;
-        case BW_FIELD_QUANTITY: p = scan_decimal(p, &parts->level.quantity, &parts->level.quantity_decimals); break;
+        case BW_FIELD_QUANTITY:
+            p = scan_decimal(p, &parts->level.quantity, &parts->level.quantity_decimals);
+            break;
         case BW_FIELD_ORDERS: p = take_orders(p, &parts->level.orders); break;
         case BW_FIELD_SIDE:
             if (word_matches(p, run->plan->side_word[0], run->plan->side_mask[0])) {
@@ -248,7 +254,8 @@ typedef struct pair_literals {
 } pair_literals;
 
 /* An element of a pair shape whatever the lengths of its numbers; returns behind its comma, or NULL. */
-static inline const char *take_pair(const char *p, const char *end, const pair_literals *literals, uint32_t guess[2],
+static inline const char *take_pair(const char *p, const char *end, const pair_literals *literals,
+                                    uint32_t guess[2],
                                     bw_wire_level *level, const char *span[4]) {
     int64_t price, quantity;
     uint8_t decimals[2];
@@ -283,7 +290,8 @@ static const char *take_pairs(const level_run *run, const char *p, bw_wire_level
         literals.mask[i] = load_literal(run->shape->segment[i].mask);
         literals.bytes[i] = run->shape->segment[i].bytes;
     }
-    const char *const end = run->d->end - 1; /* the list's own bracket, at the least, stands behind an element */
+    /* the list's own bracket, at the least, stands behind an element */
+    const char *const end = run->d->end - 1;
     uint32_t guess[2] = {0, 0}, price_most = decimals_most[0], quantity_most = decimals_most[1];
     bw_stencil *stencil = run->stencil;
     bw_wire_level *level = *out, *const last = level + *room;
@@ -293,7 +301,8 @@ static const char *take_pairs(const level_run *run, const char *p, bw_wire_level
         if (trusted && stencil->bytes && end - p >= stencil->bytes && stencil_fits(stencil, p)) {
             int64_t price, quantity;
             stencil_read(stencil, p, &price, &quantity);
-            *level++ = (bw_wire_level){.price = price, .quantity = quantity, .price_decimals = stencil->decimals[0],
+            *level++ = (bw_wire_level){.price = price, .quantity = quantity,
+                                       .price_decimals = stencil->decimals[0],
                                        .quantity_decimals = stencil->decimals[1]};
             p += stencil->bytes;
             stencil_hit(stencil);
@@ -322,7 +331,8 @@ static const char *take_pairs(const level_run *run, const char *p, bw_wire_level
 
 static inline bool is_pair(const bw_level_template *shape) {
     const bw_segment_shape *segment = shape->segment;
-    return shape->values == 2 && segment[0].field == BW_FIELD_PRICE && segment[1].field == BW_FIELD_QUANTITY &&
+    return shape->values == 2 && segment[0].field == BW_FIELD_PRICE &&
+        segment[1].field == BW_FIELD_QUANTITY &&
            segment[0].bytes <= 16 && segment[1].bytes <= 16 && segment[2].bytes <= 16;
 }
 #endif

@@ -54,7 +54,8 @@ static inline const char *find_string_stop(const char *p, const char *end) {
     const __m256i control = _mm256_set1_epi8(0x1f);
     for (; p < end; p += 32) {
         __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)p);
-        __m256i hit = _mm256_or_si256(_mm256_or_si256(_mm256_cmpeq_epi8(v, quote), _mm256_cmpeq_epi8(v, slash)),
+        __m256i hit = _mm256_or_si256(_mm256_or_si256(_mm256_cmpeq_epi8(v, quote),
+                                                      _mm256_cmpeq_epi8(v, slash)),
                                       _mm256_cmpeq_epi8(_mm256_min_epu8(v, control), v));
         uint32_t bits = (uint32_t)_mm256_movemask_epi8(hit);
         if (bits) {
@@ -86,7 +87,8 @@ static inline const char *find_structure(const char *p, const char *end) {
 
 /* For shuffles that set digits right-aligned and leave the point out. */
 static const int8_t digit_window[32] = {-16, -15, -14, -13, -12, -11, -10, -9, -8, -7, -6, -5, -4, -3, -2, -1,
-                                        0,   1,   2,   3,   4,   5,   6,   7,  8,  9,  10, 11, 12, 13, 14, 15};
+                                        0,   1,   2,   3,   4,   5,   6,   7,  8,  9,  10, 11, 12, 13, 14,
+                                        15};
 static const int8_t point_window[32] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
                                         1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 
@@ -143,7 +145,8 @@ static inline const char *skip_guessed(const char *p, const char *behind, uint32
 static inline bool literal_matches(const char *p, const bw_segment_shape *segment) {
     uint64_t differs = (load_word(p) ^ segment->word[0]) & segment->mask[0];
     if (segment->bytes > 8) {
-        for (uint32_t i = 1; i < 4; i++) differs |= (load_word(p + 8 * i) ^ segment->word[i]) & segment->mask[i];
+        for (uint32_t i = 1; i < 4; i++)
+            differs |= (load_word(p + 8 * i) ^ segment->word[i]) & segment->mask[i];
     }
     return differs == 0;
 }
@@ -197,7 +200,8 @@ static inline const char *scan_decimal(const char *p, int64_t *mantissa, uint8_t
             point = p;
             taken += (uint32_t)zeros;
             if (taken > 17) return NULL;
-            for (; zeros; zeros--) value *= 10; /* zeros before the point count, those behind may be padding */
+            /* zeros before the point count, those behind may be padding */
+            for (; zeros; zeros--) value *= 10;
         } else {
             break;
         }

@@ -88,7 +88,8 @@ static const char *skip_number(bw_decoder *d, const char *p) {
 }
 
 static inline const char *skip_word(bw_decoder *d, const char *p, const char *word, uint32_t bytes) {
-    if (d->end - p < (ptrdiff_t)bytes || memcmp(p, word, bytes) != 0) return text_fail(d, p, "a malformed value");
+    if (d->end - p < (ptrdiff_t)bytes || memcmp(p, word, bytes) != 0)
+        return text_fail(d, p, "a malformed value");
     return p + bytes;
 }
 

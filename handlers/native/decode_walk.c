@@ -106,7 +106,8 @@ static const char *walk_levels(bw_decoder *d, const char *p, uint32_t target, bw
     item->levels_seen |= 1u << target;
     level_run run = {.d = d, .plan = &d->plan->levels[target], .shape = &d->shape[target],
                      .stencil = &d->stencil[target], .item = item};
-    const char *after = *p == '[' ? take_levels(&run, p) : level_fault(&run, p, "a list of levels was expected");
+    const char *after =
+        *p == '[' ? take_levels(&run, p) : level_fault(&run, p, "a list of levels was expected");
     if (after) return after;
     for (uint32_t side = 0; side < 2; side++) {
         d->level_used[side] = item->level_first[side] + item->level_count[side];

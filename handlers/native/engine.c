@@ -17,7 +17,8 @@ static uint64_t hash_symbol(const uint64_t *word, uint32_t words) {
 }
 
 /* Bytes to zero-padded words; returns how many. */
-static inline uint32_t symbol_words(const char *text, uint32_t bytes, uint64_t word[BW_SYMBOL_BYTES_MAX / 8]) {
+static inline uint32_t symbol_words(const char *text, uint32_t bytes,
+                                    uint64_t word[BW_SYMBOL_BYTES_MAX / 8]) {
     uint32_t words = (bytes + 7) / 8;
     word[words ? words - 1 : 0] = 0;
     memcpy(word, text, bytes);
@@ -49,7 +50,8 @@ static bool allocate(bw_engine *engine, const bw_engine_spec *spec) {
     engine->line = calloc(spec->connections_max, sizeof *engine->line);
     engine->decoder = bw_decoder_new(spec->plan, spec->levels_max);
     engine->pending = bw_pending_new(spec->pending_bytes);
-    if (!engine->table || !engine->book || !engine->line || !engine->decoder || !engine->pending) return false;
+    if (!engine->table || !engine->book || !engine->line || !engine->decoder || !engine->pending)
+        return false;
     if (spec->plan->checksum.levels == 0) return true;
     engine->checksum_area = aligned_alloc(64, cache_bytes * engine->book_capacity);
     if (!engine->checksum_area) return false;
@@ -81,7 +83,8 @@ bw_engine *bw_engine_new(const bw_engine_spec *spec, char *error, uint32_t error
     engine->crossed_max = spec->crossed_max;
     if (!allocate(engine, spec)) {
         if (error && error_bytes) {
-            snprintf(error, error_bytes, "engine: no memory for %u books, %u levels a frame, %llu bytes held back",
+            snprintf(error, error_bytes,
+                     "engine: no memory for %u books, %u levels a frame, %llu bytes held back",
                      engine->book_capacity, spec->levels_max, (unsigned long long)spec->pending_bytes);
         }
         bw_engine_free(engine);
@@ -104,10 +107,12 @@ void bw_engine_free(bw_engine *engine) {
 int bw_engine_add_book(bw_engine *engine, uint32_t book, const char *native_symbol) {
     size_t bytes = strlen(native_symbol);
     if (book >= engine->book_capacity || engine->book[book].book) return -1;
-    if (bytes == 0 || bytes > BW_SYMBOL_BYTES_MAX || find_symbol(engine, native_symbol, (uint32_t)bytes)) return -1;
+    if (bytes == 0 || bytes > BW_SYMBOL_BYTES_MAX || find_symbol(engine, native_symbol, (uint32_t)bytes))
+        return -1;
     bw_tracked *tracked = &engine->book[book];
     tracked->book = bw_shm_writer_book(engine->shm, book);
-    if (tracked->book->price_exponent > BW_DECIMALS_MAX || tracked->book->quantity_exponent > BW_DECIMALS_MAX) {
+    if (tracked->book->price_exponent > BW_DECIMALS_MAX ||
+        tracked->book->quantity_exponent > BW_DECIMALS_MAX) {
         tracked->book = NULL;
         return -1;
     }
@@ -125,7 +130,8 @@ int bw_engine_add_book(bw_engine *engine, uint32_t book, const char *native_symb
 
 /* -- frames that do not fit ---------------------------------------------------------------------- */
 
-static void quarantine(bw_engine *engine, uint32_t connection, bw_tracked *tracked, const char *text, size_t bytes,
+static void quarantine(bw_engine *engine, uint32_t connection, bw_tracked *tracked, const char *text,
+                       size_t bytes,
                        const char *why, uint32_t at, int64_t now_ns) {
     bw_count(&engine->stats->quarantined, 1);
     if (tracked) tracked->book->quarantined++;
@@ -142,7 +148,8 @@ static void quarantine(bw_engine *engine, uint32_t connection, bw_tracked *track
     bw_event_publish(engine->events);
 }
 
-void bw_engine_quarantine(bw_engine *engine, uint32_t connection, const char *text, size_t bytes, const char *why,
+void bw_engine_quarantine(bw_engine *engine, uint32_t connection, const char *text, size_t bytes,
+                          const char *why,
                           int64_t now_ns) {
     quarantine(engine, connection, NULL, text, bytes, why, 0, now_ns);
 }
@@ -159,7 +166,8 @@ static bw_tracked *book_of(const bw_engine *engine, const bw_item *item) {
 }
 
 /* A frame or item that is data, or may be, but cannot be read: its book is no longer known to be right. */
-static void refuse_item(bw_engine *engine, uint32_t connection, bw_tracked *tracked, size_t bytes, const char *why,
+static void refuse_item(bw_engine *engine, uint32_t connection, bw_tracked *tracked, size_t bytes,
+                        const char *why,
                         uint32_t at, int64_t now_ns) {
     bw_count(&engine->stats->decode_failures, 1);
     quarantine(engine, connection, tracked, engine->decoder->text, bytes, why, at, now_ns);
@@ -185,7 +193,8 @@ static const char *take_ids(const bw_engine *engine, const bw_item *item, bool s
     switch (engine->plan->continuity) {
     case BW_CONTINUITY_NONE: slot_integer(engine, item, BW_SLOT_LAST, &ids->last); return NULL;
     case BW_CONTINUITY_LINK:
-        if (!snapshot && !slot_integer(engine, item, BW_SLOT_PREVIOUS, &ids->previous)) return "no previous update id";
+        if (!snapshot && !slot_integer(engine, item, BW_SLOT_PREVIOUS, &ids->previous))
+            return "no previous update id";
         break;
     case BW_CONTINUITY_RANGE:
         if (!snapshot && !slot_integer(engine, item, BW_SLOT_FIRST, &ids->first)) return "no first update id";
@@ -275,7 +284,8 @@ static void take_data(bw_engine *engine, uint32_t connection, bw_item *item, con
 /* For venues that count a connection's messages: false when this one was seen before. */
 static bool counts_on(bw_engine *engine, uint32_t connection, int64_t now_ns) {
     int64_t number;
-    if (engine->plan->continuity != BW_CONTINUITY_CONNECTION || connection >= engine->connections_max) return true;
+    if (engine->plan->continuity != BW_CONTINUITY_CONNECTION || connection >= engine->connections_max)
+        return true;
     if (!slot_integer(engine, bw_decoder_frame(engine->decoder), BW_SLOT_LAST, &number)) return true;
     bw_sync_counter *counter = &engine->line[connection].counter;
     int64_t expected = counter->last + 1;
@@ -293,7 +303,8 @@ static void refuse_frame(bw_engine *engine, uint32_t connection, size_t bytes, i
     refuse_item(engine, connection, tracked, bytes, why, at, now_ns);
 }
 
-void bw_engine_frame(bw_engine *engine, uint32_t connection, const char *text, size_t bytes, int64_t receive_ns,
+void bw_engine_frame(bw_engine *engine, uint32_t connection, const char *text, size_t bytes,
+                     int64_t receive_ns,
                      int64_t plaintext_ns) {
     const bw_plan *plan = engine->plan;
     bw_decoder *decoder = engine->decoder;
@@ -337,7 +348,8 @@ uint32_t bw_engine_frames(bw_engine *engine, uint32_t connection, const char *jo
     uint64_t before = engine->published;
     for (uint32_t i = 0; i < count; i++, receive_ns += step_ns) {
         int64_t began = frame_ns ? bw_steady_ns() : 0;
-        bw_engine_frame(engine, connection, joined + offsets[i], offsets[i + 1] - offsets[i], receive_ns, receive_ns);
+        bw_engine_frame(engine, connection, joined + offsets[i], offsets[i + 1] - offsets[i], receive_ns,
+                        receive_ns);
         if (frame_ns) frame_ns[i] = (uint32_t)(bw_steady_ns() - began);
     }
     return (uint32_t)(engine->published - before);

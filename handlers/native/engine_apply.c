@@ -28,7 +28,8 @@ static void settle_decimals(bw_update *update, const bw_book *book) {
         for (; level < end; level++) {
             strip(&level->price, &level->price_decimals, book->price_exponent);
             strip(&level->quantity, &level->quantity_decimals, book->quantity_exponent);
-            if (level->price_decimals > update->price_decimals) update->price_decimals = level->price_decimals;
+            if (level->price_decimals > update->price_decimals)
+                update->price_decimals = level->price_decimals;
             if (level->quantity_decimals > update->quantity_decimals) {
                 update->quantity_decimals = level->quantity_decimals;
             }
@@ -37,7 +38,8 @@ static void settle_decimals(bw_update *update, const bw_book *book) {
 }
 
 /* Brings the levels to the book's exponents, or to those it must grow to. NULL or why they do not fit. */
-static const char *scale_levels(bw_update *update, const bw_book *book, uint32_t *price_up, uint32_t *quantity_up) {
+static const char *scale_levels(bw_update *update, const bw_book *book, uint32_t *price_up,
+                                uint32_t *quantity_up) {
     uint32_t price = book->price_exponent, quantity = book->quantity_exponent;
     if (update->price_decimals > price || update->quantity_decimals > quantity) settle_decimals(update, book);
     *price_up = update->price_decimals > price ? update->price_decimals - price : 0;
@@ -70,9 +72,11 @@ static inline bw_level *put_change(bw_level *out, int64_t price, int64_t quantit
 
 /* Sets one side's levels and cuts it; returns behind the last change written. At most two changes a
  * level: it may push another out. */
-static bw_level *apply_side(bw_engine *engine, bw_book *book, const bw_update *update, uint32_t side, bw_level *out) {
+static bw_level *apply_side(bw_engine *engine, bw_book *book, const bw_update *update, uint32_t side,
+                            bw_level *out) {
     if (update->count[side] == 0) return out;
-    out += bw_book_set_many(engine->store, book, side, as_levels(update->level[side]), update->count[side], out);
+    out += bw_book_set_many(engine->store, book, side, as_levels(update->level[side]), update->count[side],
+                            out);
     uint32_t depth = engine->plan->depth;
     if (depth && book->side[side].level_count > depth) {
         uint32_t left = bw_book_cut(engine->store, book, side, depth, engine->left, BW_RECORD_CHANGES_MAX);
@@ -99,7 +103,8 @@ static bool best_price(const bw_engine *engine, const bw_book *book, uint32_t si
     const bw_side *of = &book->side[side];
     if (of->directory_count == 0) return false;
     const bw_directory_entry *entry =
-        (const bw_directory_entry *)(const void *)(engine->store->base + of->directory_offset) + of->directory_count - 1;
+        (const bw_directory_entry *)(const void *)(engine->store->base + of->directory_offset) +
+        of->directory_count - 1;
     int64_t key = engine->store->chunk[entry->chunk].key[entry->count - 1];
     *price = side ? -key : key;
     return true;
@@ -108,7 +113,8 @@ static bool best_price(const bw_engine *engine, const bw_book *book, uint32_t si
 /* BW_REASON_CROSSED when the book has been crossed too often in a row. */
 static uint32_t check_crossed(const bw_engine *engine, bw_tracked *tracked) {
     int64_t bid, ask;
-    if (!best_price(engine, tracked->book, 0, &bid) || !best_price(engine, tracked->book, 1, &ask) || bid < ask) {
+    if (!best_price(engine, tracked->book, 0, &bid) || !best_price(engine, tracked->book, 1, &ask) ||
+        bid < ask) {
         tracked->crossed_run = 0;
         return BW_REASON_NONE;
     }
@@ -126,12 +132,15 @@ static void set_verifier(bw_engine *engine, bw_tracked *tracked, uint32_t state,
 static uint32_t check_sum(bw_engine *engine, bw_tracked *tracked, const bw_update *update, bool fresh) {
     bw_book *book = tracked->book;
     if (fresh) tracked->verified_run = 0;
-    if (!tracked->checksum || (book->verifier_state == BW_VERIFIER_SUSPENDED && !fresh)) return BW_REASON_NONE;
+    if (!tracked->checksum || (book->verifier_state == BW_VERIFIER_SUSPENDED && !fresh))
+        return BW_REASON_NONE;
     if (!update->has_checksum || update->checksum == 0) {
         set_verifier(engine, tracked, BW_VERIFIER_NOT_SENT, update->receive_ns);
         return BW_REASON_NONE;
     }
-    uint32_t sent, computed = bw_checksum_compute(tracked->checksum, &engine->plan->checksum, engine->store, book);
+    uint32_t sent;
+    uint32_t computed =
+        bw_checksum_compute(tracked->checksum, &engine->plan->checksum, engine->store, book);
     if (bw_checksum_from_wire(&engine->plan->checksum, update->checksum, &sent) && sent == computed) {
         book->checksums_ok++;
         book->verified_by |= BW_VERIFIED_CHECKSUM;
@@ -226,7 +235,8 @@ const char *bw_apply_update(bw_engine *engine, bw_tracked *tracked, bw_update *u
         fill_side(engine, book, update, 1);
     } else {
         record = bw_record_reserve(engine->shm, most);
-        bw_level *first = (bw_level *)(void *)(record + 1), *bids_end = apply_side(engine, book, update, 0, first);
+        bw_level *first = (bw_level *)(void *)(record + 1);
+        bw_level *bids_end = apply_side(engine, book, update, 0, first);
         changes[0] = (uint32_t)(bids_end - first);
         changes[1] = (uint32_t)(apply_side(engine, book, update, 1, bids_end) - bids_end);
     }
@@ -285,7 +295,8 @@ const char *bw_apply_snapshot(bw_engine *engine, bw_tracked *tracked, bw_update 
 }
 
 /* The updates held back, oldest first. *verdict GAP: they leave off somewhere. */
-static const char *join_held(bw_engine *engine, bw_tracked *tracked, bw_update *last, enum bw_sync_verdict *verdict) {
+static const char *join_held(bw_engine *engine, bw_tracked *tracked, bw_update *last,
+                             enum bw_sync_verdict *verdict) {
     const bw_plan *plan = engine->plan;
     bw_pending_update held;
     *verdict = BW_SYNC_APPLY;
@@ -293,10 +304,13 @@ static const char *join_held(bw_engine *engine, bw_tracked *tracked, bw_update *
         *verdict = bw_sync_update(&tracked->sync, plan->sync_rule, plan->continuity, &held.ids);
         if (*verdict == BW_SYNC_GAP) return NULL;
         if (*verdict == BW_SYNC_APPLY) {
-            bw_update update = {.level = {bw_decoder_levels(engine->decoder, 0), bw_decoder_levels(engine->decoder, 1)},
+            bw_update update = {.level = {bw_decoder_levels(engine->decoder, 0),
+                                          bw_decoder_levels(engine->decoder, 1)},
                                 .count = {held.level_count[0], held.level_count[1]},
-                                .price_decimals = held.price_decimals, .quantity_decimals = held.quantity_decimals,
-                                .ids = held.ids, .exchange_ns = held.exchange_ns, .receive_ns = held.receive_ns,
+                                .price_decimals = held.price_decimals,
+                                .quantity_decimals = held.quantity_decimals,
+                                .ids = held.ids, .exchange_ns = held.exchange_ns,
+                                .receive_ns = held.receive_ns,
                                 .decoded_ns = last->decoded_ns};
             uint32_t price_up, quantity_up;
             bw_pending_levels(engine->pending, &tracked->held, update.level[0], update.level[1]);
@@ -333,7 +347,8 @@ const char *bw_apply_rest_snapshot(bw_engine *engine, bw_tracked *tracked, bw_up
     return bad;
 }
 
-void bw_publish_state(bw_engine *engine, bw_tracked *tracked, uint32_t state, uint32_t reason, int64_t now_ns) {
+void bw_publish_state(bw_engine *engine, bw_tracked *tracked, uint32_t state, uint32_t reason,
+                      int64_t now_ns) {
     bw_book *book = tracked->book;
     uint32_t old = book->state;
     if (old == state && book->reason == reason) return;

@@ -5,7 +5,8 @@
  */
 #include "engine_state.h"
 
-bw_event *bw_claim_event(bw_engine *engine, uint32_t type, const bw_tracked *tracked, uint32_t code, int64_t now_ns) {
+bw_event *bw_claim_event(bw_engine *engine, uint32_t type, const bw_tracked *tracked, uint32_t code,
+                         int64_t now_ns) {
     bw_event *event = bw_event_claim(engine->events);
     if (!event) return NULL;
     event->type = type;
@@ -30,7 +31,8 @@ void bw_tell(bw_engine *engine, uint32_t type, const bw_tracked *tracked, uint32
 void bw_repair_ask(bw_engine *engine, bw_tracked *tracked, int64_t now_ns) {
     if (!tracked->repair_due || tracked->repair_told) return;
     bool rest = engine->plan->sync_rule == BW_SYNC_REST_SNAPSHOT;
-    bw_event *event = bw_claim_event(engine, rest ? BW_EVENT_NEED_SNAPSHOT : BW_EVENT_NEED_RESUBSCRIBE, tracked,
+    bw_event *event = bw_claim_event(engine, rest ? BW_EVENT_NEED_SNAPSHOT : BW_EVENT_NEED_RESUBSCRIBE,
+                                     tracked,
                                      tracked->repair_reason, now_ns);
     if (!event) return; /* a full ring: tried again with the next update */
     event->a = ++tracked->requests;
@@ -74,7 +76,8 @@ void bw_repair_hold(bw_engine *engine, bw_tracked *tracked, const bw_update *upd
             tracked->book->gaps++;
             tracked->book->dropped += held->count;
             bw_tell(engine, BW_EVENT_GAP, tracked, BW_REASON_GAP,
-                    bw_sync_expected(&so_far, engine->plan->continuity), update->ids.first, update->receive_ns);
+                    bw_sync_expected(&so_far, engine->plan->continuity), update->ids.first,
+                    update->receive_ns);
             bw_pending_clear(engine->pending, held);
         }
     }
@@ -207,7 +210,8 @@ static bool too_old(const bw_engine *engine, const bw_tracked *tracked, int64_t 
     return tracked->sync.phase == BW_SYNC_FOLLOWING && last < tracked->sync.last;
 }
 
-void bw_engine_load_snapshot(bw_engine *engine, uint32_t book, const char *body, size_t bytes, int64_t now_ns) {
+void bw_engine_load_snapshot(bw_engine *engine, uint32_t book, const char *body, size_t bytes,
+                             int64_t now_ns) {
     bw_tracked *tracked = tracked_at(engine, book);
     if (!tracked || tracked->sync.phase == BW_SYNC_OFF) return;
     bw_update update = {.receive_ns = now_ns, .decoded_ns = now_ns};

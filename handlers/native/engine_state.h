@@ -67,7 +67,8 @@ struct bw_engine {
 };
 
 static inline void bw_count(_Atomic uint64_t *counter, uint64_t more) {
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more, memory_order_relaxed);
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more,
+                          memory_order_relaxed);
 }
 
 /* engine_apply.c: books and records. */
@@ -81,7 +82,8 @@ const char *bw_apply_snapshot(bw_engine *engine, bw_tracked *tracked, bw_update 
 const char *bw_apply_rest_snapshot(bw_engine *engine, bw_tracked *tracked, bw_update *update,
                                    enum bw_sync_verdict *verdict);
 /* State and reason, with record and event, if they change. */
-void bw_publish_state(bw_engine *engine, bw_tracked *tracked, uint32_t state, uint32_t reason, int64_t now_ns);
+void bw_publish_state(bw_engine *engine, bw_tracked *tracked, uint32_t state, uint32_t reason,
+                      int64_t now_ns);
 void bw_note_liveness(bw_tracked *tracked, int64_t receive_ns);
 
 /* engine_repair.c: what is wrong and what mends it. */
@@ -97,7 +99,8 @@ void bw_repair_done(bw_tracked *tracked);
 void bw_repair_hold(bw_engine *engine, bw_tracked *tracked, const bw_update *update);
 void bw_line_gap(bw_engine *engine, uint32_t connection, int64_t expected, int64_t got, int64_t now_ns);
 /* Event with the four common fields set, or NULL (counted by the ring). Publish with bw_event_publish. */
-bw_event *bw_claim_event(bw_engine *engine, uint32_t type, const bw_tracked *tracked, uint32_t code, int64_t now_ns);
+bw_event *bw_claim_event(bw_engine *engine, uint32_t type, const bw_tracked *tracked, uint32_t code,
+                         int64_t now_ns);
 void bw_tell(bw_engine *engine, uint32_t type, const bw_tracked *tracked, uint32_t code, int64_t a, int64_t b,
              int64_t now_ns);
 

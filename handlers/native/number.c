@@ -79,7 +79,8 @@ enum bw_number_fault bw_decimal_parse(const char *text, size_t bytes, int64_t *m
     if (!any || !last_is_digit) return BW_NUMBER_MALFORMED;
     int32_t exponent = 0;
     if (p < end && !parse_exponent(p + 1, end, &exponent)) return BW_NUMBER_MALFORMED;
-    return overflow ? BW_NUMBER_OVERFLOW : settle(digits, scale - zeros - exponent, minus, mantissa, decimals);
+    if (overflow) return BW_NUMBER_OVERFLOW;
+    return settle(digits, scale - zeros - exponent, minus, mantissa, decimals);
 }
 
 /* Value of eight digits, or false if they are not all digits. */
@@ -155,14 +156,17 @@ static int64_t parse_iso8601(const char *text, size_t bytes) {
         }
     }
     size_t rest = bytes - i;
-    bool utc = rest == 0 || (rest == 1 && text[i] == 'Z') || (rest == 6 && memcmp(text + i, "+00:00", 6) == 0);
+    bool utc = rest == 0 || (rest == 1 && text[i] == 'Z') ||
+        (rest == 6 && memcmp(text + i, "+00:00", 6) == 0);
     if (!utc) return 0;
-    return (((days_from_civil(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) * NS_PER_S + fraction;
+    return (((days_from_civil(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) * NS_PER_S +
+        fraction;
 }
 
 int64_t bw_time_parse(uint32_t format, const char *text, size_t bytes) {
     if (format == BW_TIME_ISO8601) return parse_iso8601(text, bytes);
-    static const uint32_t decimals_of[] = {[BW_TIME_S] = 9, [BW_TIME_MS] = 6, [BW_TIME_US] = 3, [BW_TIME_NS] = 0};
+    static const uint32_t decimals_of[] = {[BW_TIME_S] = 9, [BW_TIME_MS] = 6, [BW_TIME_US] = 3,
+                                           [BW_TIME_NS] = 0};
     int64_t mantissa, ns;
     uint8_t decimals;
     if (format == BW_TIME_NONE || format > BW_TIME_NS) return 0;

@@ -90,8 +90,8 @@ enum bw_sync_rule {
 };
 enum bw_continuity {
     BW_CONTINUITY_NONE,       /* nothing to check (a checksum may do it) */
-    BW_CONTINUITY_LINK,       /* PREVIOUS == last; PREVIOUS == LAST == last is a keep-alive; LAST below PREVIOUS
-                               * a reset; the first after a REST snapshot L: PREVIOUS <= L < LAST */
+    BW_CONTINUITY_LINK,       /* PREVIOUS == last; PREVIOUS == LAST == last is a keep-alive; LAST below
+                               * PREVIOUS a reset; the first after a REST snapshot L: PREVIOUS <= L < LAST */
     BW_CONTINUITY_NEXT,       /* LAST == last + 1 */
     BW_CONTINUITY_RANGE,      /* FIRST == last + 1; the first after a snapshot: FIRST <= L+1 <= LAST
                                * (L == -1: not opened yet, any first message starts the book) */

@@ -25,7 +25,8 @@ static enum bw_sync_verdict follows(const bw_sync *sync, uint32_t continuity, co
     }
 }
 
-enum bw_sync_verdict bw_sync_update(bw_sync *sync, uint32_t rule, uint32_t continuity, const bw_sync_ids *ids) {
+enum bw_sync_verdict bw_sync_update(bw_sync *sync, uint32_t rule, uint32_t continuity,
+                                    const bw_sync_ids *ids) {
     enum bw_sync_verdict verdict;
     switch (sync->phase) {
     case BW_SYNC_WAITING: return rule == BW_SYNC_REST_SNAPSHOT ? BW_SYNC_HOLD : BW_SYNC_DROP;

@@ -34,7 +34,8 @@ enum bw_sync_verdict {
 };
 
 /* What to do with an update; on APPLY and KEEP_ALIVE the state has moved on. */
-enum bw_sync_verdict bw_sync_update(bw_sync *sync, uint32_t rule, uint32_t continuity, const bw_sync_ids *ids);
+enum bw_sync_verdict bw_sync_update(bw_sync *sync, uint32_t rule, uint32_t continuity,
+                                    const bw_sync_ids *ids);
 
 /* What the update after the state must not be beyond: the id expected next, for gap reports. */
 int64_t bw_sync_expected(const bw_sync *sync, uint32_t continuity);

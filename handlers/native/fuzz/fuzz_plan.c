@@ -42,7 +42,8 @@ static void set_up(rig *rig, enum venue venue) {
     bw_plan_spec spec = venue_spec(venue);
     rig->plan = plan_of(&spec);
     snprintf(rig->path, sizeof rig->path, "/dev/shm/fuzz-%d-%d.shm", (int)getpid(), (int)venue);
-    bw_shm_spec shm = {.path = rig->path, .exchange = venue_name[venue], .book_capacity = 2, .level_capacity = 512,
+    bw_shm_spec shm = {.path = rig->path, .exchange = venue_name[venue], .book_capacity = 2,
+                       .level_capacity = 512,
                        .chunk_capacity = 64, .ring_bytes = 1u << 20};
     rig->shm = bw_shm_writer_new(&shm, error, sizeof error);
     must(rig->shm, error);
@@ -51,7 +52,8 @@ static void set_up(rig *rig, enum venue venue) {
     rig->events = aligned_alloc(64, sizeof *rig->events);
     memset(rig->events, 0, sizeof *rig->events);
     rig->events->wake_fd = -1;
-    bw_engine_spec engine = {.plan = rig->plan, .shm = rig->shm, .events = rig->events, .levels_max = LEVELS_MAX,
+    bw_engine_spec engine = {.plan = rig->plan, .shm = rig->shm, .events = rig->events,
+                             .levels_max = LEVELS_MAX,
                              .pending_bytes = 1u << 16, .connections_max = 2, .crossed_max = 3};
     rig->engine = bw_engine_new(&engine, error, sizeof error);
     must(rig->engine, error);
@@ -97,7 +99,8 @@ static void compare_variants(rig *rig, const char *text, size_t bytes) {
             const bw_wire_level *y = bw_decoder_levels(rig->decoder[1], side) + b->level_first[side];
             for (uint32_t k = 0; k < a->level_count[side]; k++) {
                 must(same_number(x[k].price, x[k].price_decimals, y[k].price, y[k].price_decimals) &&
-                         same_number(x[k].quantity, x[k].quantity_decimals, y[k].quantity, y[k].quantity_decimals) &&
+                         same_number(x[k].quantity, x[k].quantity_decimals, y[k].quantity,
+                                     y[k].quantity_decimals) &&
                          x[k].orders == y[k].orders, "variants agree on numbers");
             }
         }
@@ -121,15 +124,19 @@ static void check_mirror(rig *rig) {
             for (uint32_t side = 0; side < 2; side++) {
                 uint32_t count = bw_book_copy(store, book, side, 4096, levels[0]);
                 for (uint32_t i = 0; i < count; i++) {
-                    bw_book_set(rig->mirror, mirror, side, levels[0][i].price, levels[0][i].quantity, 0, &evicted);
+                    bw_book_set(rig->mirror, mirror, side, levels[0][i].price, levels[0][i].quantity, 0,
+                                &evicted);
                 }
             }
             mirror->sequence = record->sequence;
         }
-        for (uint32_t i = 0; record->type == BW_RECORD_DELTA && i < record->bid_count + record->ask_count; i++) {
-            bw_book_set(rig->mirror, mirror, i >= record->bid_count, change[i].price, change[i].quantity, 0, &evicted);
+        uint32_t changes = record->type == BW_RECORD_DELTA ? record->bid_count + record->ask_count : 0;
+        for (uint32_t i = 0; i < changes; i++) {
+            bw_book_set(rig->mirror, mirror, i >= record->bid_count, change[i].price, change[i].quantity, 0,
+                        &evicted);
         }
-        if (record->type != BW_RECORD_RESET && mirror->sequence != UINT64_MAX) mirror->sequence = record->sequence;
+        if (record->type != BW_RECORD_RESET && mirror->sequence != UINT64_MAX)
+            mirror->sequence = record->sequence;
         bw_ring_done(rig->segment, &rig->cursor, record);
     }
     if (mirror->sequence != book->sequence) return; /* a RESET that was passed: nothing to compare */

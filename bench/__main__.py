@@ -14,7 +14,7 @@ from rich.console import Console
 from bench import chain, decode, fanout, wire
 from bench.cores import Cores
 from bench.programs import ROOT, prepare_peers
-from bench.report import Report
+from bench.report import Report, Row
 
 EXAMPLES = """examples:
   python -m bench                     everything, about eight minutes
@@ -50,7 +50,10 @@ def main() -> int:
     cores, report, started = Cores.choose(), Report(), time.monotonic()
     for name in arguments.only or sections:
         print(f"bench: {name} ...", file=sys.stderr, flush=True)
-        sections[name](report, cores)
+        try:
+            sections[name](report, cores)
+        except RuntimeError as error:  # of this section alone; what others measured is not lost
+            report.add(name, Row(name, "FAILED", held=False, note=str(error)))
     console = Console(width=None if sys.stdout.isatty() else 150)
     report.show(console)
     console.print(

@@ -104,7 +104,7 @@ def run(report: Report, cores: Cores, times: int) -> None:
                     seen[count].append(subscribed(receivers, cores, product, count))
     one = seen[1]
     decode, publish = "PLAINTEXT_TO_DECODED", "DECODED_TO_PUBLISHED"
-    rate = f"{TICKS[1]} ticks a second"
+    pace = f"{TICKS[1]} ticks a second"
     shared = "feed, exchange and subscriber share a core here"
     report.add(
         SECTION,
@@ -114,7 +114,7 @@ def run(report: Report, cores: Cores, times: int) -> None:
             ("RECEIVE_TO_PLAINTEXT",),
             0,
             0,
-            f"{rate}, feed alone on its core",
+            f"{pace}, feed alone on its core",
         ),
         row("plaintext -> ring visible", feed, (decode, publish), 1, 5, "two stages' percentiles added"),
         row("socket read -> ring visible", feed, ("RECEIVE_TO_PUBLISHED",), 3, 0),
@@ -124,7 +124,7 @@ def run(report: Report, cores: Cores, times: int) -> None:
             ("published_to_seen",),
             0.45,
             0,
-            f"{rate}, gateway alone",
+            f"{pace}, gateway alone",
         ),
         row("ring visible -> first socket written", one, ("published_to_first_sent",), 0, 0),
         row("socket read -> first socket written", one, ("received_to_first_sent",), 15, 50, shared),

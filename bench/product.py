@@ -21,8 +21,8 @@ from bench.certificates import Certificates
 from bench.frames import Dataset
 from bench.programs import HERE, start
 from gateway.observe import read_gateway_stats
-from handlers.shm import Segment, Stage
-from handlers.shm_layout import histogram_floor_ns
+from handlers.shm import Segment
+from handlers.shm_layout import Stage, histogram_floor_ns
 
 READY_S = 20.0
 Histogram = list[int]

@@ -16,7 +16,7 @@ from handlers.facts import Instrument
 from handlers.native_feed import Endpoint, NativeFeed
 from handlers.registry import venue as venue_of
 from handlers.settings import FeedSettings
-from handlers.shm import BookState
+from handlers.shm_layout import BookState
 
 TURN_S = 0.05
 

@@ -21,7 +21,8 @@ import aiohttp
 import pytest
 
 from handlers.errors import UnavailableError
-from handlers.shm import BookState, Segment
+from handlers.shm import Segment
+from handlers.shm_layout import BookState
 
 TESTS = Path(__file__).resolve().parents[1]
 ROOT = TESTS.parent

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from handlers.shm import Book, Segment
+from handlers.shm import Book, Segment, Side
 
 SYMBOLS = ["BTC-USDT", "ETH-USDT", "SOL-USDT"]
 UPDATES = 1000
@@ -87,9 +87,10 @@ async def watch(peers_python: Path) -> AsyncIterator[Watch]:
 
 def sides(book: Book, depth: list[int]) -> list[list[list[float]]]:
     """Our book as ccxt holds it: floats, cut to the depth it has."""
+    names: tuple[Side, Side] = ("bids", "asks")
     return [
         [[float(price), float(quantity)] for price, quantity in book.decimals(side)[:most]]
-        for side, most in zip(("bids", "asks"), depth, strict=True)
+        for side, most in zip(names, depth, strict=True)
     ]
 
 

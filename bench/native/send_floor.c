@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define HEADER_BYTES 4u
+#define SEND_BUFFER_BYTES (256 << 10) /* as the gateway asks for by default */
 
 static void fail(const char *what) {
     perror(what);
@@ -48,8 +49,9 @@ static int accept_one(int listener) {
                                  "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
     char request[2048];
     size_t have = 0;
-    int on = 1, fd = accept(listener, NULL, NULL);
+    int on = 1, buffer = SEND_BUFFER_BYTES, fd = accept(listener, NULL, NULL);
     if (fd < 0) fail("accept");
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof buffer);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     while (!memmem(request, have, "\r\n\r\n", 4)) {
         ssize_t got = recv(fd, request + have, sizeof request - have, 0);
@@ -86,6 +88,6 @@ int main(int argc, char **argv) {
         int length = snprintf(stamp, sizeof stamp, "{\"pub_ns\":%lld,", (long long)ns(CLOCK_REALTIME));
         memcpy(frame + HEADER_BYTES, stamp, (size_t)length);
         for (size_t i = 0; i < count; i++)
-            if (send(fd[i], frame, HEADER_BYTES + bytes, MSG_NOSIGNAL) < 0) return 0; /* the clients left */
+            if (send(fd[i], frame, HEADER_BYTES + bytes, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) return 0; /* the clients left */
     }
 }

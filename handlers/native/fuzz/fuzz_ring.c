@@ -103,6 +103,10 @@ static void make_template(void) {
     ((bw_shm_header *)(void *)memory)->state = BW_SEGMENT_RUNNING;
 }
 
+__attribute__((destructor)) static void leave_nothing(void) {
+    if (memory) unlink(path);
+}
+
 static void parse_patches(const uint8_t *data, size_t size) {
     patch_count = 0;
     while (size >= 4 && patch_count < PATCHES_MAX) {

@@ -45,8 +45,8 @@ static bool take_memory(bw_gateway *gateway) {
     gateway->pending_change = malloc(BW_HISTORY_ENTRIES * sizeof(bw_change));
     gateway->command_bytes = malloc(BW_COMMAND_BYTES);
     return gateway->client && gateway->free_slot && gateway->flush_client && gateway->dead &&
-        gateway->pending_change &&
-           gateway->command_bytes && bw_pipe_init(&gateway->command, COMMAND_PIPE_BYTES) &&
+           gateway->pending_change && gateway->command_bytes &&
+           bw_pipe_init(&gateway->command, COMMAND_PIPE_BYTES) &&
            bw_pipe_init(&gateway->event, EVENT_PIPE_BYTES);
 }
 

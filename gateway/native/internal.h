@@ -46,6 +46,7 @@ typedef struct bw_source {
     bw_ring_cursor cursor;
     bw_segment *segment;
     int pidfd; /* readable when the writer is gone, or -1 */
+    uint64_t dead_generation; /* of a segment whose writer is known to be gone */
     uint32_t number;
     char id[16];
     char path[480];
@@ -239,6 +240,7 @@ bool bw_mirror_input(bw_mirror *mirror, bw_view_input *input);
 /* source.c */
 void bw_source_check(bw_gateway *gateway, bw_source *source);
 void bw_source_lose(bw_gateway *gateway, bw_source *source, const char *why);
+void bw_source_end(bw_gateway *gateway, bw_source *source);
 bool bw_source_poll(bw_gateway *gateway, bw_source *source); /* true: there was something */
 bool bw_source_waiting(const bw_source *source);
 uint32_t bw_source_find(const bw_source *source, const char *symbol, uint32_t instrument);

@@ -66,7 +66,7 @@ static void handle(bw_gateway *gateway, const struct epoll_event *event) {
         if (writable && (client->blocked || client->tls)) bw_client_flush(gateway, client);
         return;
     }
-    case BW_EPOLL_SOURCE: bw_source_lose(gateway, pointer, "its process ended"); return;
+    case BW_EPOLL_SOURCE: bw_source_end(gateway, pointer); return;
     case BW_EPOLL_LISTEN: bw_clients_accept(gateway); return;
     case BW_EPOLL_COMMAND:
         while (read(gateway->command.wake_fd, &count, sizeof count) > 0) continue;

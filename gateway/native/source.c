@@ -3,6 +3,7 @@
 
 #include "clock.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -87,15 +88,33 @@ static bool source_tables(bw_source *source) {
     return true;
 }
 
-/* A descriptor that turns readable when the writer's process ends. In another PID namespace there is
- * none, and the heartbeat has to do. */
-static void source_watch_writer(bw_gateway *gateway, bw_source *source) {
+/* A descriptor that turns readable when the writer's process ends, -1 where there is none: in another
+ * PID namespace the heartbeat has to do. */
+static int writer_pidfd(const bw_segment *segment) {
 #ifdef SYS_pidfd_open
-    source->pidfd = (int)syscall(SYS_pidfd_open, bw_segment_header(source->segment)->writer_pid, 0);
+    return (int)syscall(SYS_pidfd_open, bw_segment_header(segment)->writer_pid, 0);
+#else
+    (void)segment;
+    return -1;
 #endif
-    if (source->pidfd < 0) return;
-    struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uintptr_t)source | BW_EPOLL_SOURCE};
-    epoll_ctl(gateway->epoll_fd, EPOLL_CTL_ADD, source->pidfd, &event);
+}
+
+static bool process_ended(int pidfd) {
+    struct pollfd look = {.fd = pidfd, .events = POLLIN};
+    return pidfd >= 0 && poll(&look, 1, 0) > 0;
+}
+
+/* A segment whose writer is dead stays where it is until a successor replaces it, and its heartbeat is
+ * fresh for a moment: neither may bring its books back. */
+static bool source_may_open(bw_gateway *gateway, bw_source *source) {
+    int64_t patience = (int64_t)gateway->limits.writer_patience_ms * 1000000;
+    uint64_t generation = bw_segment_header(source->segment)->generation;
+    if (generation == source->dead_generation) return false;
+    if (!bw_segment_alive(source->segment, bw_wall_ns(), patience)) return false;
+    source->pidfd = writer_pidfd(source->segment);
+    if (!process_ended(source->pidfd)) return source_tables(source);
+    source->dead_generation = generation;
+    return false;
 }
 
 static void source_open(bw_gateway *gateway, bw_source *source) {
@@ -103,18 +122,25 @@ static void source_open(bw_gateway *gateway, bw_source *source) {
     char error[256];
     source->segment = bw_segment_open(source->path, error, sizeof error);
     if (!source->segment) return;
-    int64_t patience = (int64_t)gateway->limits.writer_patience_ms * 1000000;
-    if (!bw_segment_alive(source->segment, bw_wall_ns(), patience) || !source_tables(source)) {
-        bw_source_free(source); /* left behind by a dead writer: wait for its successor */
+    if (!source_may_open(gateway, source)) {
+        bw_source_free(source);
         return;
     }
     source->alive = true;
     source->header = bw_segment_header(source->segment);
-    source_watch_writer(gateway, source);
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = (uintptr_t)source | BW_EPOLL_SOURCE};
+    if (source->pidfd >= 0) epoll_ctl(gateway->epoll_fd, EPOLL_CTL_ADD, source->pidfd, &event);
     bw_ring_seek_head(source->segment, &source->cursor);
     source_grow(gateway, source);
     BW_COUNT(gateway->stats, segments_open, 1);
     bw_status_exchange(gateway, source, "segment opened");
+}
+
+/* Its process has ended: what it left is never opened again. */
+void bw_source_end(bw_gateway *gateway, bw_source *source) {
+    if (!source->segment) return;
+    source->dead_generation = bw_segment_header(source->segment)->generation;
+    bw_source_lose(gateway, source, "its process ended");
 }
 
 /* Its books leave at once; what was mapped is let go, so that a successor can be opened. */

@@ -250,6 +250,7 @@ async def test_a_writer_killed_inside_a_write_leaves_at_once_and_hangs_nobody(ga
             gone = await client.next(2)
             assert gone["type"] == "snapshot"
             assert gone["data"]["bids"] == gone["data"]["asks"] == []
+            assert await client.silent(0.4)  # what the dead one left does not come back
             assert (await late.subscribe("binance:BTC-USDT"))["data"]["bids"] == []
             full = await late.subscribe("fullbook:BTC-USDT")
             assert {level[3] for level in full["data"]["bids"]} == {"okx"}

@@ -364,13 +364,14 @@ int main(int count, char **argument) {
         seen[r] = busy.seen_ns, first[r] = busy.first_us, first_p99[r] = busy.first_us_p99;
     }
     double deliveries = saturation(&b, 2000000000);
-    printf("{\"subscribers\":%u,\"rate\":%u,\"seen_ns_p50\":%.0f,\"first_us_p50\":%.2f,\"first_us_p99\":%.2f,"
-           "\"gateway_last_us\":%.1f,\"gateway_asleep_last_us\":%.1f,\"bare_last_us\":%.1f,\"ratio_last\":%.3f,"
-           "\"gateway_cpu_us\":%.3f,\"bare_cpu_us\":%.3f,\"ratio_cpu\":%.3f,\"saturation_per_s\":%.0f}\n",
-           b.subscribers, rate, best(seen, rounds), best(first, rounds), best(first_p99, rounds),
-           best(busy_last, rounds), best(asleep_last, rounds), best(bare_last, rounds),
-           best(busy_last, rounds) / best(bare_last, rounds), best(gateway_cpu, rounds), best(bare_cpu, rounds),
-           best(gateway_cpu, rounds) / best(bare_cpu, rounds), deliveries);
+    printf(
+        "{\"subscribers\":%u,\"rate\":%u,\"seen_ns_p50\":%.0f,\"first_us_p50\":%.2f,\"first_us_p99\":%.2f,"
+        "\"gateway_last_us\":%.1f,\"gateway_asleep_last_us\":%.1f,\"bare_last_us\":%.1f,\"ratio_last\":%.3f,"
+        "\"gateway_cpu_us\":%.3f,\"bare_cpu_us\":%.3f,\"ratio_cpu\":%.3f,\"saturation_per_s\":%.0f}\n",
+        b.subscribers, rate, best(seen, rounds), best(first, rounds), best(first_p99, rounds),
+        best(busy_last, rounds), best(asleep_last, rounds), best(bare_last, rounds),
+        best(busy_last, rounds) / best(bare_last, rounds), best(gateway_cpu, rounds), best(bare_cpu, rounds),
+        best(gateway_cpu, rounds) / best(bare_cpu, rounds), deliveries);
     bw_gateway_free(b.gateway);
     atomic_store(&b.over, true);
     pthread_join(receiver, NULL);

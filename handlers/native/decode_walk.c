@@ -118,10 +118,10 @@ static const char *walk_levels(bw_decoder *d, const char *p, uint32_t target, bw
 
 static inline const char *take_slot(bw_decoder *d, const char *p, uint32_t target, bw_item *item) {
     bw_value *value = &item->slot[target];
+    const char *after = *p == '"' ? take_string(d, p, value) : skip_value(d, p);
+    if (!after) return NULL; /* the slot is not there: who looks for the frame's symbol must not trust it */
     item->slots |= 1u << target;
-    if (*p == '"') return take_string(d, p, value);
-    const char *after = skip_value(d, p);
-    if (!after) return NULL;
+    if (*p == '"') return after;
     *value = (bw_value){.at = (uint32_t)(p - d->text), .bytes = (uint32_t)(after - p),
                         .kind = *p == '{' || *p == '[' ? BW_VALUE_NESTED : BW_VALUE_BARE};
     return after;

@@ -180,8 +180,9 @@ static void test_bad_frames(void) {
     frame("{\"data\":{\"e\":\"depthUpdate\",\"s\":\"OTHER\",\"U\":1,\"u\":1,\"b\":[],\"a\":[]}}");
     frame("garbage");
     frame("{\"nothing\":1}");
+    frame("{\"data\":{\"e\":\"depthUpdate\",\"s\":\"BTCUSDT"); /* cut inside the symbol: nobody's */
     CHECK(book->state == BW_BOOK_LIVE && bw_shm_writer_stats(shm)->unknown_symbols == 1);
-    CHECK(bw_shm_writer_stats(shm)->quarantined == 2 && count_events(BW_EVENT_QUARANTINE, &event) == 2);
+    CHECK(bw_shm_writer_stats(shm)->quarantined == 3 && count_events(BW_EVENT_QUARANTINE, &event) == 3);
     BINANCE(101, 101, "[\"10.00\",\"1\"]", "[\"10.5\",\"x\"]"); /* half of it is good */
     CHECK(book->state == BW_BOOK_RESYNC && book->reason == BW_REASON_DECODE && best(0) == 900);
     CHECK(count_events(BW_EVENT_QUARANTINE, &event) == 1 && event.book == 0 && strstr(event.text, "malformed"));

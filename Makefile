@@ -91,7 +91,7 @@ types: $(VENV)/.locked-dev build
 analyse: build
 	@scripts/system check
 	@[ -e $(STRICT)/build.ninja ] || $(BIN)/meson setup $(STRICT) -Dwerror=true -Dbuildtype=debugoptimized >/dev/null
-	@$(BIN)/meson compile -C $(STRICT) --quiet
+	@$(BIN)/meson compile -C $(STRICT) >$(STRICT)/compile.log 2>&1 || { cat $(STRICT)/compile.log; exit 1; }
 	@cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
 		--suppress=missingIncludeSystem $(addprefix -I ,$(ROOMS)) $(addsuffix /tests,$(addprefix -i,$(ROOMS))) $(ROOMS)
 

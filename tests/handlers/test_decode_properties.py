@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -75,6 +75,7 @@ def numbers(draw: st.DrawFn) -> str:
 
 
 pairs = st.lists(st.tuples(numbers(), numbers()), max_size=12)
+sided = st.tuples(st.sampled_from(["bid", "offer"]), numbers(), numbers())
 strings = st.text(st.characters(exclude_characters="#", exclude_categories=["Cs"]), max_size=40)
 anything = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), strings),
@@ -99,7 +100,7 @@ def exact(rows: list[tuple[str, str]]) -> Pairs:
     return [(Decimal(price), Decimal(quantity)) for price, quantity in rows]
 
 
-def shuffled(draw: st.DrawFn, members: dict[str, Any]) -> dict[str, Any]:
+def shuffled(draw: Callable[..., Any], members: dict[str, Any]) -> dict[str, Any]:
     """The members in any order, with strangers between them."""
     extra = draw(st.dictionaries(strings, anything, max_size=3))
     everything = {**{k: v for k, v in extra.items() if k not in RESERVED}, **members}
@@ -108,8 +109,8 @@ def shuffled(draw: st.DrawFn, members: dict[str, Any]) -> dict[str, Any]:
 
 RESERVED = {"data", "b", "a", "e", "s", "u", "U", "E", "bids", "asks", "lastUpdateId", "id", "code", "error",
             "channel", "type", "symbol", "checksum", "timestamp", "method", "events", "updates", "product_id",
-            "sequence_num", "arg", "action", "event", "instId", "ts", "seqId", "prevSeqId", "price", "qty", "side",
-            "price_level", "new_quantity"}  # fmt: skip
+            "sequence_num", "arg", "action", "event", "instId", "ts", "seqId", "prevSeqId", "price", "qty",
+            "side", "price_level", "new_quantity"}  # fmt: skip
 
 
 @settings(max_examples=80, deadline=None)
@@ -130,10 +131,8 @@ def test_objects_of_numbers(
     def side(rows: Any) -> list[Any]:
         order = data.draw(st.booleans())
         keys = ("price", "qty") if order else ("qty", "price")
-        return [
-            shuffled(data.draw, {}) | {key: f"#{dict(zip(('price', 'qty'), row, strict=True))[key]}#" for key in keys}
-            for row in rows
-        ]
+        named = [{"price": f"#{price}#", "qty": f"#{quantity}#"} for price, quantity in rows]
+        return [shuffled(data.draw, {}) | {key: row[key] for key in keys} for row in named]
 
     item = shuffled(data.draw, {"symbol": "BTC/USD", "bids": side(bids), "asks": side(asks), "checksum": 1})
     frame = spell(shuffled(data.draw, {"channel": "book", "type": "update", "data": [item]}), how)
@@ -142,22 +141,21 @@ def test_objects_of_numbers(
 
 
 @settings(max_examples=80, deadline=None)
-@given(data=st.data(), items=st.lists(st.lists(st.tuples(st.booleans(), numbers(), numbers()), max_size=8), max_size=4),
-       how=spellings())  # fmt: skip
+@given(data=st.data(), items=st.lists(st.lists(sided, max_size=8), max_size=4), how=spellings())
 def test_sides_by_field(decoders: dict[str, Decoder], data: st.DataObject, items: Any, how: Any) -> None:
     events = [
         shuffled(data.draw, {
             "type": "update", "product_id": "BTC-USD",
             "updates": [
-                {"side": "bid" if bid else "offer", "event_time": "x", "price_level": price, "new_quantity": quantity}
-                for bid, price, quantity in rows
+                {"side": side, "event_time": "x", "price_level": price, "new_quantity": quantity}
+                for side, price, quantity in rows
             ],
         })
         for rows in items
     ]  # fmt: skip
     frame = spell(shuffled(data.draw, {"channel": "l2_data", "sequence_num": 3, "events": events}), how)
     wanted = [
-        tuple(exact([(price, quantity) for side, price, quantity in rows if side is bid]) for bid in (True, False))
+        tuple(exact([row[1:] for row in rows if row[0] == side]) for side in ("bid", "offer"))
         for rows in items
     ]
     assert decoders["coinbase"].decode(frame) == (wanted or [([], [])])

@@ -4,7 +4,7 @@
  * sanitizers see: both decoder variants must agree, and a mirror that applies the ring's records must
  * equal the book at its sequence.
  *
- *     clang-14 -g -O1 -fsanitize=fuzzer,address,undefined ... see docs/testing.md
+ *     handlers/native/fuzz/make_fuzz.sh build/fuzz && build/fuzz/fuzz_plan -max_total_time=600 CORPUS
  */
 #include "../tests/venue_plans.h"
 #include "decode.h"

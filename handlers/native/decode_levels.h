@@ -348,7 +348,7 @@ static const char *take_levels(level_run *run, const char *p) {
     if (*p == ']') return p + 1;
     for (;; room--) {
 #if BW_SIMD_AVX2
-        if (is_pair(run->shape)) p = take_pairs(run, p, &out[side], &room, most);
+        if (is_pair(run->shape)) p = skip_space(d, take_pairs(run, p, &out[side], &room, most));
 #endif
         level_parts parts = {.side = side};
         if (room == 0) return level_fault(run, p, "more levels than a frame may have");

@@ -87,8 +87,8 @@ anything = st.recursive(
 @st.composite
 def spellings(draw: st.DrawFn) -> tuple[str, str, bool]:
     """Separators and whether what is not ASCII is escaped."""
-    gap = draw(st.sampled_from(["", " ", "\n", "\t  "]))
-    return gap + "," + gap, gap + ":" + gap, draw(st.booleans())
+    before, behind = draw(st.sampled_from(["", "", " ", "\n"])), draw(st.sampled_from(["", " ", "\t  "]))
+    return before + "," + behind, before + ":" + behind, draw(st.booleans())
 
 
 def spell(value: Any, how: tuple[str, str, bool]) -> str:

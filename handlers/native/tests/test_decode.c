@@ -64,6 +64,16 @@ static void test_order_and_spacing(void) {
     CHECK(bw_decoder_classify(decoder, item, false) != NULL);
 }
 
+/* The shape is known from the list before, so the quick way begins each of these. */
+static void test_spaces_between_levels(void) {
+    use(VENUE_BINANCE);
+    for (int lap = 0; lap < 2; lap++) {
+        CHECK(decode("{\"data\": {\"a\": [[\"1.50\", \"2.00\"], [\"1.60\", \"3.00\"],\n[\"1.70\", \"4.00\"]]}}"));
+        CHECK(!bw_decoder_item(decoder, 0)->fault && bw_decoder_item(decoder, 0)->level_count[1] == 3);
+        check_level(1, 2, 17, 1, 4, 0);
+    }
+}
+
 static void test_kraken(void) {
     use(VENUE_KRAKEN);
     CHECK(decode("{\"channel\":\"book\",\"type\":\"update\",\"data\":[{\"symbol\":\"BTC/USD\",\"bids\":[],\"asks\":"
@@ -156,6 +166,7 @@ int main(void) {
         setenv("BOOKWIRE_DECODER", variants[i], 1);
         test_binance();
         test_order_and_spacing();
+        test_spaces_between_levels();
         test_kraken();
         test_coinbase_sides();
         test_other_types_are_faults();

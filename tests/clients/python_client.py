@@ -21,6 +21,7 @@ import websockets
 Moment = tuple[int, int]  # seq and pub_ns: a restarted writer counts from the beginning again
 Level = tuple[Any, ...]  # price, quantity, orders and in a fullbook the exchange
 SMALL_BUFFER = 32768  # a slow client's: what stands in it cannot be conflated any more
+# no pings of our own: a slow client would find the answer only behind all it has not read yet
 
 
 class Channel:
@@ -80,7 +81,9 @@ async def connect(url: str, slow: bool) -> websockets.ClientConnection:
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
     plain.connect((place.hostname, place.port))
     plain.setblocking(False)
-    return await websockets.connect(url, sock=plain, max_size=16 << 20, max_queue=2 if slow else 64)
+    return await websockets.connect(
+        url, sock=plain, max_size=16 << 20, max_queue=2 if slow else 64, ping_interval=None
+    )
 
 
 async def subscribe(connection: websockets.ClientConnection, order: dict[str, Any], mode: str) -> None:

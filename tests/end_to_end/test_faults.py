@@ -27,10 +27,10 @@ STEADY_STEPS = 4  # right so many times running
 HABIT_UPDATES = 110
 
 # What the README promises, seconds from the fault to LIVE and right again.
-UPDATE_S = 10.0
+UPDATE_S = 5.0
 CONNECTION_S = 15.0
-SILENCE_S = 40.0
-HALF_OPEN_S = 75.0
+SILENCE_S = 20.0
+HALF_OPEN_S = 40.0
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ async def players(box: Box, exchanges: Sequence[str], observer: Observer) -> Asy
         for player in made:
             await player.pause()
         try:
-            await asyncio.gather(*(settled(player, "before the fault", UPDATE_S) for player in made))
+            await asyncio.gather(*(settled(player, "before the fault", CONNECTION_S) for player in made))
             yield made
         finally:
             for player in made:

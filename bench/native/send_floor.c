@@ -88,6 +88,7 @@ int main(int argc, char **argv) {
         int length = snprintf(stamp, sizeof stamp, "{\"pub_ns\":%lld,", (long long)ns(CLOCK_REALTIME));
         memcpy(frame + HEADER_BYTES, stamp, (size_t)length);
         for (size_t i = 0; i < count; i++)
-            if (send(fd[i], frame, HEADER_BYTES + bytes, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) return 0; /* the clients left */
+            /* the clients left */
+            if (send(fd[i], frame, HEADER_BYTES + bytes, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) return 0;
     }
 }

@@ -87,25 +87,30 @@ class Box:
         return self
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """The exit code. Kills what does not stop, then fails."""
-        if self.process is None:
-            return 0
+        """The exit code. Kills what does not stop, then fails; takes the directories away in any case."""
+        process = self.process
         try:
-            if self.process.poll() is None:
-                self.process.send_signal(number)
-            return self.process.wait(timeout=20)
+            if process is None:
+                return 0
+            if process.poll() is None:
+                process.send_signal(number)
+            return process.wait(timeout=20)
         finally:
-            if self.process.poll() is None:
-                for child in (*psutil.Process(self.process.pid).children(recursive=True), self.process):
-                    child.kill()
-                self.process.wait()
-            if self._reader:
-                self._reader.join(timeout=5)
-            for stream in (self.process.stdout, self.process.stderr):
-                if stream:
-                    stream.close()
+            if process is not None:
+                self._end(process)
             shutil.rmtree(self.shm_dir.parent, ignore_errors=True)
             shutil.rmtree(self.run_dir, ignore_errors=True)
+
+    def _end(self, process: subprocess.Popen[str]) -> None:
+        if process.poll() is None:
+            for child in (*psutil.Process(process.pid).children(recursive=True), process):
+                child.kill()
+            process.wait()
+        if self._reader:
+            self._reader.join(timeout=5)
+        for stream in (process.stdout, process.stderr):
+            if stream:
+                stream.close()
 
     def status(self) -> dict[str, Any]:
         """What the supervisor says of its processes."""

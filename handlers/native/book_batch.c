@@ -21,6 +21,7 @@ typedef struct bw_batch {
     uint8_t absent[BW_BATCH];  /* levels that are to go but are not held */
     uint8_t removed[BW_BATCH]; /* indexes of levels to take out, and to put in */
     uint8_t inserted[BW_BATCH];
+    uint8_t changed[BW_BATCH]; /* levels whose quantity is another */
     uint32_t removed_count, inserted_count;
 } bw_batch;
 
@@ -36,15 +37,20 @@ BW_INLINE uint32_t take_keys(bw_batch *batch, const bw_level *level, uint32_t co
     return ordered;
 }
 
-/* As bw_directory_find(), but without branches also where compilers like to make some. */
+/* One step of a search by halves, held free of branches where compilers like to make some. */
+#if defined(__x86_64__)
+#define STEP(at, next, value, condition, wanted) \
+    __asm__("cmpq %2, %3\n\tcmov" condition " %1, %0" : "+r"(at) : "r"(next), "r"(wanted), "m"(value) : "cc")
+#endif
+
+/* As bw_directory_find(). */
 BW_INLINE uint32_t entry_of(const bw_directory_entry *entry, uint32_t count, int64_t wanted) {
     size_t at = 0;
     for (uint32_t rest = count; rest > 1;) {
         uint32_t half = rest / 2;
         size_t next = at + half;
-#if defined(__x86_64__)
-        __asm__("cmpq %2, %3\n\tcmovle %1, %0"
-                : "+r"(at) : "r"(next), "r"(wanted), "m"(entry[next].low_key) : "cc");
+#if defined(STEP)
+        STEP(at, next, entry[next].low_key, "le", wanted);
 #else
         at = entry[next].low_key <= wanted ? next : at;
 #endif
@@ -53,27 +59,49 @@ BW_INLINE uint32_t entry_of(const bw_directory_entry *entry, uint32_t count, int
     return (uint32_t)at;
 }
 
-/* Place of each key and what is to be done there. Changes of quantity are done at once. */
+/* As bw_chunk_below(). By halves to a line of 8 keys, then all of them: longer for one key, but less work,
+ * and where the work for many keys overlaps that is what counts. */
+BW_INLINE uint32_t place_of(const int64_t *key, int64_t wanted) {
+#if defined(STEP) && defined(__AVX512F__)
+    size_t at = 0, next = 32;
+    STEP(at, next, key[31], "l", wanted);
+    next = at + 16;
+    STEP(at, next, key[at + 15], "l", wanted);
+    next = at + 8;
+    STEP(at, next, key[at + 7], "l", wanted);
+    __mmask8 below = _mm512_cmpgt_epi64_mask(_mm512_set1_epi64(wanted), _mm512_load_si512(key + at));
+    return (uint32_t)at + (uint32_t)__builtin_popcount(below);
+#else
+    return bw_chunk_below(key, wanted);
+#endif
+}
+
+/* Place of each key and what is to be done there; then the changes of quantity. A store among the searches
+ * would hold up those behind it. */
 BW_INLINE void find_all(bw_book_store *store, const bw_side *side, bw_batch *batch, const bw_level *level,
                         uint32_t count) {
     const bw_directory_entry *directory = bw_directory_of(store, side);
-    uint32_t removed = 0, inserted = 0, entries = side->directory_count;
+    uint32_t removed = 0, inserted = 0, changed = 0, entries = side->directory_count;
     for (uint32_t i = 0; i < count; i++) batch->entry[i] = entry_of(directory, entries, batch->key[i]);
     for (uint32_t i = 0; i < count; i++) {
-        bw_chunk *chunk = &store->chunk[directory[batch->entry[i]].chunk];
-        uint32_t place = bw_chunk_below(chunk->key, batch->key[i]);
+        const bw_chunk *chunk = &store->chunk[directory[batch->entry[i]].chunk];
+        uint32_t place = place_of(chunk->key, batch->key[i]);
         uint32_t at = place & (BW_CHUNK_LEVELS - 1); /* a full chunk may have it behind its end */
         bool found = (place == at) & (chunk->key[at] == batch->key[i]), set = level[i].quantity != 0;
-        int64_t unused_quantity;
-        uint32_t unused_orders;
-        *((found & set) ? &chunk->quantity[at] : &unused_quantity) = level[i].quantity;
-        *((found & set) ? &chunk->orders[at] : &unused_orders) = level[i].orders;
         batch->place[i] = (uint8_t)place;
         batch->absent[i] = !found & !set;
         batch->removed[removed] = (uint8_t)i;
         removed += found & !set;
         batch->inserted[inserted] = (uint8_t)i;
         inserted += !found & set;
+        batch->changed[changed] = (uint8_t)i;
+        changed += found & set;
+    }
+    for (uint32_t k = 0; k < changed; k++) {
+        uint32_t i = batch->changed[k];
+        bw_chunk *chunk = &store->chunk[directory[batch->entry[i]].chunk];
+        chunk->quantity[batch->place[i]] = level[i].quantity;
+        chunk->orders[batch->place[i]] = level[i].orders;
     }
     batch->removed_count = removed;
     batch->inserted_count = inserted;

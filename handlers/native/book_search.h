@@ -51,13 +51,15 @@ BW_INLINE void bw_shift_in(bw_chunk *chunk, uint32_t at, uint32_t count, int64_t
     __m512i new_key = _mm512_set1_epi64(key), new_quantity = _mm512_set1_epi64(quantity);
     __m512i key_below = new_key, quantity_below = new_quantity;
     for (uint32_t i = 0; i < BW_CHUNK_LEVELS; i += 8) {
-        __m512i old_key = _mm512_load_si512(chunk->key + i);
-        __mmask8 above = _mm512_cmpgt_epi64_mask(old_key, new_key);
-        old_key = _mm512_mask_mov_epi64(new_key, above, old_key);
-        __m512i old_quantity = _mm512_mask_loadu_epi64(new_quantity, above, chunk->quantity + i);
-        _mm512_mask_store_epi64(chunk->key + i, above, _mm512_alignr_epi64(old_key, key_below, 7));
-        _mm512_mask_store_epi64(chunk->quantity + i, above,
-                                _mm512_alignr_epi64(old_quantity, quantity_below, 7));
+        __m512i key_here = _mm512_load_si512(chunk->key + i);
+        __m512i quantity_here = _mm512_load_si512(chunk->quantity + i);
+        __mmask8 above = _mm512_cmpgt_epi64_mask(key_here, new_key);
+        __m512i old_key = _mm512_mask_mov_epi64(new_key, above, key_here);
+        __m512i old_quantity = _mm512_mask_mov_epi64(new_quantity, above, quantity_here);
+        /* whole vectors, not masked stores: the next search loads them, and can be given only whole ones */
+        _mm512_store_si512(chunk->key + i, _mm512_mask_alignr_epi64(key_here, above, old_key, key_below, 7));
+        _mm512_store_si512(chunk->quantity + i,
+                           _mm512_mask_alignr_epi64(quantity_here, above, old_quantity, quantity_below, 7));
         key_below = old_key;
         quantity_below = old_quantity;
     }
@@ -74,9 +76,9 @@ BW_INLINE void bw_shift_out(bw_chunk *chunk, uint32_t at, uint32_t count) {
         __m512i key_above = last ? none : _mm512_load_si512(chunk->key + i + 8);
         __m512i quantity_above = last ? none : _mm512_load_si512(chunk->quantity + i + 8);
         __mmask8 moved = _mm512_cmpge_epi64_mask(old_key, gone);
-        _mm512_mask_store_epi64(chunk->key + i, moved, _mm512_alignr_epi64(key_above, old_key, 1));
-        _mm512_mask_store_epi64(chunk->quantity + i, moved,
-                                _mm512_alignr_epi64(quantity_above, old_quantity, 1));
+        _mm512_store_si512(chunk->key + i, _mm512_mask_alignr_epi64(old_key, moved, key_above, old_key, 1));
+        _mm512_store_si512(chunk->quantity + i,
+                           _mm512_mask_alignr_epi64(old_quantity, moved, quantity_above, old_quantity, 1));
         old_key = key_above;
         old_quantity = quantity_above;
     }

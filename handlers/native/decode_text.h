@@ -67,7 +67,8 @@ static inline const char *skip_digits(const bw_decoder *d, const char *p) {
 
 /* A number as JSON's grammar has it. */
 static const char *skip_number(bw_decoder *d, const char *p) {
-    const char *start = p;
+    const char *start = p, *behind = skip_whole(p, d->end);
+    if (behind) return behind;
     if (*p == '-') p++;
     const char *digits = p;
     p = skip_digits(d, p);

@@ -21,12 +21,9 @@ static bool market_join(bw_gateway *gateway, bw_market *market, bw_source *sourc
     market->member[market->member_count++] = mirror;
     if (!mirror->loaded) return true;
     uint64_t sequence = market->stamps.sequence;
-    int64_t receive_ns = market->stamps.receive_ns;
-    market->stamps = mirror->stamps;
-    if (market->kind != BW_VIEW_SINGLE) {
-        market->stamps.sequence = sequence + 1;
-        if (receive_ns > market->stamps.receive_ns) market->stamps.receive_ns = receive_ns;
-    }
+    bool merged = market->kind != BW_VIEW_SINGLE;
+    if (!merged || mirror->stamps.receive_ns > market->stamps.receive_ns) market->stamps = mirror->stamps;
+    if (merged) market->stamps.sequence = sequence + 1;
     return true;
 }
 

@@ -295,8 +295,7 @@ static const char *take_pairs(const level_run *run, const char *p, bw_wire_level
     uint32_t guess[2] = {0, 0}, price_most = decimals_most[0], quantity_most = decimals_most[1];
     bw_stencil *stencil = run->stencil;
     bw_wire_level *level = *out, *const last = level + *room;
-    bool trusted = stencil->trust >= 0;
-    stencil->trust += trusted ? 0 : STENCIL_TRUST_LIST;
+    bool trusted = stencil_trusted(stencil);
     while (p < end && level < last) {
         if (trusted && stencil->bytes && end - p >= stencil->bytes && stencil_fits(stencil, p)) {
             int64_t price, quantity;
@@ -313,8 +312,9 @@ static const char *take_pairs(const level_run *run, const char *p, bw_wire_level
         const char *span[4], *next = take_pair(p, end, &literals, guess, level, span);
         if (!next) break;
         if (trusted) {
-            stencil_miss(stencil);
-            stencil_learn(stencil, p, next, span[0], span[1], span[2], span[3]);
+            if (stencil_miss(stencil, (size_t)(next - p))) {
+                stencil_learn(stencil, p, next, span[0], span[1], span[2], span[3]);
+            }
             trusted = stencil->trust >= 0;
         }
         price_most = most_of(price_most, level->price_decimals);

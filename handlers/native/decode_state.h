@@ -32,6 +32,9 @@ typedef struct bw_stencil {
     uint8_t order[32]; /* shuffle: digits of price and quantity to the right end of 16 lanes each */
     uint8_t at[2];
     uint8_t decimals[2];
+    uint8_t whole[2];  /* digits before the point */
+    uint8_t length[1]; /* of the price, padding included */
+    uint8_t misses;    /* in a row */
     uint8_t bytes;     /* of an element with its comma; 0: nothing learned */
     int32_t trust;     /* below 0: this list's elements differ too much to try */
 } bw_stencil;

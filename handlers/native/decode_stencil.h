@@ -12,9 +12,11 @@
 
 #if BW_SIMD_AVX2
 
-#define STENCIL_TRUST_MAX 64
-#define STENCIL_TRUST_MISS 4
-#define STENCIL_TRUST_LIST 2 /* a list that went without regains so much */
+#define STENCIL_TRUST_MAX 32
+#define STENCIL_TRUST_MISS 1
+#define STENCIL_TRUST_LOST (-32) /* so many lists go without before it is tried again */
+#define STENCIL_TRUST_NEW 4
+#define STENCIL_MISSES 2          /* in a row: the layout is another now, not a stray element */
 
 static inline __m256i load_32(const void *at) {
     return _mm256_loadu_si256((const __m256i *)at);
@@ -22,7 +24,7 @@ static inline __m256i load_32(const void *at) {
 
 /* Notes one number of the example: its digits may differ, its padding may not. */
 static void stencil_number(bw_stencil *stencil, const char *element, const char *number, const char *behind,
-                           uint32_t which) {
+                           uint32_t which, bool same_layout) {
     const char *point = memchr(number, '.', (size_t)(behind - number)), *significant = behind;
     if (point) {
         while (significant[-1] == '0') significant--;
@@ -31,7 +33,13 @@ static void stencil_number(bw_stencil *stencil, const char *element, const char 
         point = behind;
     }
     uint32_t whole = (uint32_t)(point - number);
-    uint32_t places = significant > point ? (uint32_t)(significant - point - 1) : 0, digits = whole + places;
+    uint32_t places = significant > point ? (uint32_t)(significant - point - 1) : 0;
+    if (same_layout && stencil->whole[which] == whole && stencil->decimals[which] > places) {
+        places = stencil->decimals[which]; /* this one happens to end in zeros */
+        significant = point + 1 + places;
+    }
+    uint32_t digits = whole + places;
+    stencil->whole[which] = (uint8_t)whole;
     for (const char *p = number; p < behind; p++) {
         if (*p == '.') continue;
         stencil->expected[p - element] = '0';
@@ -50,14 +58,17 @@ static void stencil_number(bw_stencil *stencil, const char *element, const char 
 static void stencil_learn(bw_stencil *stencil, const char *element, const char *behind, const char *price,
                           const char *price_behind, const char *quantity, const char *quantity_behind) {
     size_t bytes = (size_t)(behind - element);
+    bool same_layout = stencil->bytes == bytes && stencil->at[0] == price - element &&
+                       stencil->at[1] == quantity - element && price_behind - price == stencil->length[0];
     stencil->bytes = 0;
+    stencil->length[0] = (uint8_t)(price_behind - price);
     if (bytes > sizeof stencil->expected) return;
     memset(stencil->expected, 0, sizeof stencil->expected);
     memset(stencil->limit, 0xff, sizeof stencil->limit);
     memcpy(stencil->expected, element, bytes);
     memset(stencil->limit, 0, bytes);
-    stencil_number(stencil, element, price, price_behind, 0);
-    stencil_number(stencil, element, quantity, quantity_behind, 1);
+    stencil_number(stencil, element, price, price_behind, 0, same_layout);
+    stencil_number(stencil, element, quantity, quantity_behind, 1, same_layout);
     stencil->bytes = (uint8_t)bytes;
 }
 
@@ -92,10 +103,25 @@ static inline void stencil_read(const bw_stencil *stencil, const char *p, int64_
 
 static inline void stencil_hit(bw_stencil *stencil) {
     stencil->trust += stencil->trust < STENCIL_TRUST_MAX;
+    stencil->misses = 0;
 }
 
-static inline void stencil_miss(bw_stencil *stencil) {
+/* Whether to try the stencil on this list. */
+static inline bool stencil_trusted(bw_stencil *stencil) {
+    if (stencil->trust >= 0) return true;
+    if (++stencil->trust == 0) stencil->trust = STENCIL_TRUST_NEW;
+    return false;
+}
+
+/* True when the element that missed is to be learned: it has more digits in the same places, or it is not
+ * the first of another layout. */
+static inline bool stencil_miss(bw_stencil *stencil, size_t bytes) {
+    if (!stencil->bytes) return true;
     stencil->trust -= STENCIL_TRUST_MISS;
+    if (stencil->trust < 0) stencil->trust = STENCIL_TRUST_LOST;
+    if (++stencil->misses < STENCIL_MISSES && stencil->bytes != bytes) return false;
+    stencil->misses = 0;
+    return stencil->trust >= 0;
 }
 
 #endif

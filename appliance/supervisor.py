@@ -28,7 +28,7 @@ from appliance.probe import answers
 from appliance.processes import Child
 from appliance.progress import Progress
 from handlers.errors import UnavailableError
-from handlers.logs import Log
+from handlers.logs import DETAIL_VARIABLE, Log
 
 EFFECTIVE_NAME = "up.toml"
 STATUS_NAME = "up.status.json"
@@ -48,6 +48,7 @@ class Options:
     as_json: bool = False
     table: bool = False  # the live table
     interval_s: float | None = None  # without a terminal: a table so often instead of once
+    verbose: bool = False  # log lines of good running too
 
 
 def command(*arguments: str) -> list[str]:
@@ -55,11 +56,14 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-P", "-m", "appliance.cli", *arguments]
 
 
-def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Without what has gone into the effective configuration already."""
+def child_environment(environment: Mapping[str, str], *, verbose: bool = False) -> dict[str, str]:
+    """Without what has gone into the effective configuration already; details of the log if wanted."""
     tables = tuple(f"{config_read.PREFIX}{table.upper()}_" for table in Config.__struct_fields__)
     mine = {**environment}
     mine.pop(config_read.FILE_VARIABLE, None)
+    mine.setdefault(DETAIL_VARIABLE, "0")
+    if verbose:
+        mine[DETAIL_VARIABLE] = "1"
     return {name: value for name, value in mine.items() if not name.startswith(tables)}
 
 
@@ -115,8 +119,11 @@ class Supervisor:
         self._launch("http", command("http", *given))
 
     def _launch(self, name: str, arguments: Sequence[str]) -> None:
-        child = Child(name, lambda: arguments, log=self._log, environment=child_environment(os.environ))
+        child = Child(name, lambda: arguments, log=self._log, environment=self._environment())
         self._supervise(child)
+
+    def _environment(self) -> dict[str, str]:
+        return child_environment(os.environ, verbose=self.options.verbose)
 
     def _supervise(self, child: Child) -> None:
         self.children.append(child)
@@ -174,7 +181,7 @@ class Supervisor:
             arguments,
             log=self._log,
             said=said,
-            environment=child_environment(os.environ),
+            environment=self._environment(),
         )
 
     def _with_simulated_addresses(self) -> Config:
@@ -294,11 +301,10 @@ class Supervisor:
     # Ending
 
     async def _end(self) -> None:
-        """Stops all processes and takes away what they leave when they are killed."""
-        played = [child for child in self.children if child.name.startswith("simulator ")]
-        own = [child for child in self.children if child not in played]
-        await asyncio.gather(*(child.stop() for child in own))  # before the exchanges they listen to
-        await asyncio.gather(*(child.stop() for child in played))
+        """Stops all processes, each before those it listens to, and takes away what killed ones leave."""
+        for kinds in (("gateway", "http"), ("feed",), ("simulator",)):
+            leaving = [child for child in self.children if child.name.split()[0] in kinds]
+            await asyncio.gather(*(child.stop() for child in leaving))
         for task in self._tasks:
             task.cancel()
         results = await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -307,6 +313,9 @@ class Supervisor:
                 self._log("task_failed", error=repr(result))
         self._observer.close()
         clean(self.config)
+        if self.ready:
+            ran_s = time.monotonic() - self._started_s
+            print(f"stopped after {ran_s:.0f} s; nothing is left running", file=sys.stderr, flush=True)
 
 
 async def _all(events: Iterable[asyncio.Event]) -> None:

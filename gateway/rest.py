@@ -204,12 +204,12 @@ async def _serve(settings: HttpSettings, log: Log, ready: Ready | None) -> None:
     with closing(listen(settings.host, settings.port)) as listener:
         await web.SockSite(runner, listener, shutdown_timeout=1.0).start()
         port = listener.getsockname()[1]
-        log("listening", host=settings.host, port=port)
+        log.detail("listening", host=settings.host, port=port)
         if ready:
             ready(settings.host, port)
         await stopped.wait()
         await runner.cleanup()
-    log("stopped")
+    log.detail("stopped")
 
 
 def run(settings: HttpSettings, ready: Ready | None = None) -> int:

@@ -79,10 +79,11 @@ class Server:
         self._directory = SegmentDirectory(settings.shm_dir, settings.writer_patience_ms)
         self._requests = Requests(settings, self._directory, self._loop, tokens)
         self._stopped = asyncio.Event()
+        self._lost: set[str] = set()  # exchanges that went and did not come back
 
     def stop(self, why: str) -> None:
         """Tells every client that it should come again, closes all, ends ``serve()``."""
-        self._log("stopping", why=why)
+        self._log.detail("stopping", why=why)
         notice = {"type": "reconnect", "reason": why, "deadline_ms": 1000}
         self._loop.send_all(orjson.dumps(notice))
         self._loop.stop()
@@ -122,10 +123,18 @@ class Server:
             self._requests.refused(event.client, event.tag, now_s)
             self._log("subscription_refused", why=event.body.decode())
         elif event.type is EventType.EXCHANGE:
-            state = "up" if event.tag else "down"
-            self._log("exchange", exchange=EXCHANGES[event.code].id, state=state, why=event.body.decode())
+            self._exchange(EXCHANGES[event.code].id, bool(event.tag), event.body.decode())
         elif event.type is EventType.STOPPED:
             self._stopped.set()
+
+    def _exchange(self, exchange: str, up: bool, why: str) -> None:
+        """Says that an exchange came or went; the first time it comes is a step of good running."""
+        say = self._log if exchange in self._lost or not up else self._log.detail
+        say("exchange", exchange=exchange, state="up" if up else "down", why=why)
+        if up:
+            self._lost.discard(exchange)
+        else:
+            self._lost.add(exchange)
 
 
 async def _serve(settings: GatewaySettings, log: Log, ready: Ready | None) -> None:
@@ -133,9 +142,9 @@ async def _serve(settings: GatewaySettings, log: Log, ready: Ready | None) -> No
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop, "the gateway stops")
-    log("listening", host=settings.host, port=server.port, tls=settings.tls_certificate is not None)
+    log.detail("listening", host=settings.host, port=server.port, tls=settings.tls_certificate is not None)
     await server.serve(ready)
-    log("stopped")
+    log.detail("stopped")
 
 
 def run(settings: GatewaySettings, ready: Ready | None = None) -> int:

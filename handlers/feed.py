@@ -59,7 +59,7 @@ async def _main(settings: FeedSettings, log: Log) -> int:
     except OSError as error:
         raise UnavailableError(str(error), where=str(settings.run_dir), do="make it writable") from error
     except asyncio.CancelledError:
-        log("stopped")
+        log.detail("stopped")
         return 0
     finally:
         settings.status_path.unlink(missing_ok=True)
@@ -115,7 +115,7 @@ async def _keep(venue: Venue, settings: FeedSettings, rest: Rest, books: list[In
                 native.bind(index[name], connection)
         keeper = Keeper(venue, settings, native, rest, books, lines, log)
         native.start()
-        log(
+        log.detail(
             "started",
             books=len(books),
             connections=len(lines),

@@ -28,6 +28,7 @@ from handlers.rest import Rest
 from handlers.settings import FeedSettings
 from handlers.snapshots import Snapshots
 from handlers.subscriptions import State
+from handlers.telling import routine, standing, told
 from handlers.watch import Watch
 
 TICK_S = 0.1
@@ -186,17 +187,10 @@ class Keeper:
 
     def _note(self, event: Event) -> None:
         """Logs what needs no action."""
-        names = {
-            lib.BW_EVENT_GAP: "gap",
-            lib.BW_EVENT_CHECKSUM: "checksum_wrong",
-            lib.BW_EVENT_VERIFIER: "verifier",
-            lib.BW_EVENT_QUARANTINE: "quarantine",
-            lib.BW_EVENT_REFUSED: "command_refused",
-        }
-        text = event.text.decode(errors="replace") or None
+        name, fields = told(event)
         symbol = None if event.book is None else self._rows[event.book].canonical
-        name = names.get(event.type, f"event_{event.type}")
-        self._log(name, symbol=symbol, connection=event.connection, a=event.a, b=event.b, text=text)
+        say = self._log.detail if routine(event) else self._log
+        say(name, symbol=symbol, connection=event.connection, **fields)
 
     def _book_state(self, book: int, state: int, reason: int) -> None:
         before, self._states[book] = self._states[book], state
@@ -206,7 +200,7 @@ class Keeper:
             line = self._line_of(book)
             line.subscriptions.seen(self._rows[book].native)
         elif before == lib.BW_BOOK_LIVE:
-            self._log("book_not_live", symbol=self._rows[book].canonical, state=state, reason=reason)
+            self._log("book_not_live", symbol=self._rows[book].canonical, **standing(state, reason))
 
     def _snapshot_result(self, book: int, result: int) -> None:
         if self._snapshots is None:

@@ -80,7 +80,7 @@ class Line:
         self.subscriptions = Subscriptions.of(self.venue, self.books)
         for text in self.venue.on_connect:
             self._send(text, now)
-        self._log("connected", connection=self.connection, symbols=len(self.books))
+        self._log.detail("connected", connection=self.connection, symbols=len(self.books))
 
     def closed(self, reason: str, now: float, *, retry_s: float = 0.0) -> str:
         """The connection is gone. Returns the reason that counts: ours, where we closed it."""

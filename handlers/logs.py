@@ -1,7 +1,8 @@
 """Log lines on stderr: the event's name, then key=value, or one JSON object (BOOKWIRE_LOG=json).
 
 Every event has a budget of its own, so that a misbehaving feed cannot fill a disk; what was left out
-is told with the event's next line (``left_out``).
+is told with the event's next line (``left_out``). Details, the steps of good running, can be left out
+as a whole (BOOKWIRE_LOG_DETAIL=0).
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ from typing import TextIO
 
 BURST = 20
 PER_SECOND = 2.0
+DETAIL_VARIABLE = "BOOKWIRE_LOG_DETAIL"
 
 
 class Log:
-    """Writes events of one ``source`` ("feed", "gateway", ...). ``clock`` is monotonic seconds."""
+    """Writes events of one ``source`` ("feed", "gateway", ...). ``clock`` is monotonic seconds.
+
+    ``details``: whether detail() writes; None: as the environment says, by default yes.
+    """
 
     def __init__(
         self,
@@ -26,12 +31,14 @@ class Log:
         *,
         stream: TextIO | None = None,
         as_json: bool | None = None,
+        details: bool | None = None,
         clock: Callable[[], float] = time.monotonic,
         **context: object,
     ) -> None:
         self._source = source
         self._stream = stream
         self._json = os.environ.get("BOOKWIRE_LOG") == "json" if as_json is None else as_json
+        self._details = os.environ.get(DETAIL_VARIABLE) != "0" if details is None else details
         self._clock = clock
         self._context = context
         self._budgets: dict[str, tuple[float, float, int]] = {}  # tokens, since, left out
@@ -49,6 +56,11 @@ class Log:
             fields["left_out"] = left_out
         values = {**self._context, **{key: value for key, value in fields.items() if value is not None}}
         print(self._line(event, values), file=self._stream or sys.stderr, flush=True)
+
+    def detail(self, event: str, **fields: object) -> None:
+        """Writes a step of good running, where details are wanted."""
+        if self._details:
+            self(event, **fields)
 
     def _line(self, event: str, values: dict[str, object]) -> str:
         if self._json:

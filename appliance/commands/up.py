@@ -17,6 +17,7 @@ from appliance.supervisor import Options, up
 EXAMPLES = """
   bookwire up --simulate                         against built-in exchanges, no Internet needed
   bookwire up --simulate --seconds 60            stop by itself a minute after it is ready
+  bookwire up --simulate -v                      with every step of every process on stderr
   bookwire up --exchanges okx,kraken --symbols BTC,ETH-USDT
   bookwire up --config bookwire.toml --port 9081 --http-port 9080
 """
@@ -43,6 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--interval", type=float, metavar="S", help="without a terminal: a table every S seconds"
     )
+    parser.add_argument("-v", "--verbose", action="store_true", help="log every step, not only what matters")
     parser.add_argument("--json", action="store_true", help="the ready line as JSON, no table")
     add_config(parser)
 
@@ -70,5 +72,6 @@ def run(arguments: argparse.Namespace) -> int:
         as_json=arguments.json,
         table=table and not arguments.json,
         interval_s=arguments.interval,
+        verbose=arguments.verbose,
     )
     return up(config, options)

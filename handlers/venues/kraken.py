@@ -48,7 +48,8 @@ def request(method: str, symbols: Sequence[str], number: int, **more: object) ->
 def answer(message: Any) -> Answer:
     """One acknowledgement a symbol; refusals name the symbol or the whole request."""
     if message.get("channel") == "status":
-        return Answer("other", reason=str(message["data"][0].get("system", "")))
+        system = str(message["data"][0].get("system", ""))
+        return Answer("other", reason="" if system == "online" else system)
     method = message.get("method", "")
     result = message.get("result") or {}
     symbol = result.get("symbol") or message.get("symbol")

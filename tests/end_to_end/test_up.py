@@ -66,6 +66,18 @@ def test_progress_and_the_ready_line_for_people(tmp_path: Path) -> None:
     assert any("BTC-USDT" in line and "live" in line for line in table), done.stdout
     assert "okx: 1 of 1 books live (" in done.stderr
     assert "kraken: 1 of 1 books live (" in done.stderr
+    *progress, stopped = done.stderr.splitlines()
+    assert stopped.startswith("stopped after ")
+    assert all(" books live" in line for line in progress), done.stderr  # nothing else on a good run
+
+
+def test_every_step_is_told_where_it_is_asked_for() -> None:
+    with running("--symbols", "BTC-USDT", "--exchanges", "kraken", "-v") as box:
+        assert box.stop(signal.SIGINT) == 0
+        events = [line.split()[0] for line in box.messages]
+        assert {"started", "connected", "verifier", "exchange", "listening"} <= set(events)
+        assert not {"disconnected", "closed", "book_not_live"} & set(events)  # feeds end before exchanges do
+        assert any(line.startswith("verifier ") and " state=ok" in line for line in box.messages)
 
 
 @pytest.fixture

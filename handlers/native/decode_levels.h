@@ -263,12 +263,12 @@ static inline const char *take_pair(const char *p, const char *end, const pair_l
     span[0] = p + literals->bytes[0];
     const char *behind = scan_decimal(span[0], &price, &decimals[0]);
     if (!behind) return NULL;
-    span[1] = behind = skip_guessed(span[0], behind, &guess[0]);
+    span[1] = behind;
     if (behind >= end || !literal_is(behind, literals->word[1], literals->mask[1])) return NULL;
     span[2] = behind + literals->bytes[1];
     behind = scan_decimal(span[2], &quantity, &decimals[1]);
     if (!behind) return NULL;
-    span[3] = behind = skip_guessed(span[2], behind, &guess[1]);
+    span[3] = behind;
     if (behind >= end || !literal_is(behind, literals->word[2], literals->mask[2])) return NULL;
     if (behind[literals->bytes[2]] != ',') return NULL;
     *level = (bw_wire_level){.price = price, .quantity = quantity, .price_decimals = decimals[0],
@@ -292,7 +292,7 @@ static const char *take_pairs(const level_run *run, const char *p, bw_wire_level
     }
     /* the list's own bracket, at the least, stands behind an element */
     const char *const end = run->d->end - 1;
-    uint32_t guess[2] = {0, 0}, price_most = decimals_most[0], quantity_most = decimals_most[1];
+    uint32_t price_most = decimals_most[0], quantity_most = decimals_most[1];
     bw_stencil *stencil = run->stencil;
     bw_wire_level *level = *out, *const last = level + *room;
     bool trusted = stencil_trusted(stencil);
@@ -309,7 +309,7 @@ static const char *take_pairs(const level_run *run, const char *p, bw_wire_level
             quantity_most = most_of(quantity_most, stencil->decimals[1]);
             continue;
         }
-        const char *span[4], *next = take_pair(p, end, &literals, guess, level, span);
+        const char *span[4], *next = take_pair(p, end, &literals, level, span);
         if (!next) break;
         if (trusted) {
             if (stencil_miss(stencil, (size_t)(next - p))) {

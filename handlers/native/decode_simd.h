@@ -139,18 +139,6 @@ static inline const char *scan_decimal(const char *p, int64_t *mantissa, uint8_t
     return p + bytes;
 }
 
-/* The same value, but to the processor one it need not wait for: it goes on with the guess, and begins
- * again should the guess be wrong. Numbers of one list are mostly alike in length. */
-static inline const char *skip_guessed(const char *p, const char *behind, uint32_t *guess) {
-    uint32_t bytes = (uint32_t)(behind - p), likely = *guess;
-    if (__builtin_expect(bytes == likely, 1)) {
-        __asm__("" : "+r"(likely)); /* or the compiler would use `bytes`, which it knows to be equal */
-        return p + likely;
-    }
-    *guess = bytes;
-    return behind;
-}
-
 #else
 
 static inline const char *skip_whole(const char *p, const char *end) {

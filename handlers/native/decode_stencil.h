@@ -12,10 +12,10 @@
 
 #if BW_SIMD_AVX2
 
-#define STENCIL_TRUST_MAX 32
-#define STENCIL_TRUST_MISS 1
-#define STENCIL_TRUST_LOST (-32) /* so many lists go without before it is tried again */
-#define STENCIL_TRUST_NEW 4
+#define STENCIL_TRUST_MAX 64
+#define STENCIL_TRUST_MISS 4
+#define STENCIL_TRUST_LOST (-100) /* so many lists go without before it is tried again */
+#define STENCIL_TRUST_NEW 12
 #define STENCIL_MISSES 2          /* in a row: the layout is another now, not a stray element */
 
 static inline __m256i load_32(const void *at) {

@@ -255,7 +255,6 @@ typedef struct pair_literals {
 
 /* An element of a pair shape whatever the lengths of its numbers; returns behind its comma, or NULL. */
 static inline const char *take_pair(const char *p, const char *end, const pair_literals *literals,
-                                    uint32_t guess[2],
                                     bw_wire_level *level, const char *span[4]) {
     int64_t price, quantity;
     uint8_t decimals[2];

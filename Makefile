@@ -35,11 +35,13 @@ build: $(VENV)/.built
 # Stamps: system packages, locked Python packages, the extension modules.
 $(VENV)/.locked: requirements.lock scripts/system
 	@scripts/system run
+	@echo 'bookwire: installing Python packages ...' >&2
 	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --require-hashes -r requirements.lock
 	@touch $@
 
 $(VENV)/.built: $(VENV)/.locked $(NATIVE)
+	@echo 'bookwire: building ...' >&2
 	@if [ -e $(VENV)/.editable ] && [ -e $(BUILD)/build.ninja ]; then \
 		$(BIN)/meson compile -C $(BUILD) >$(BUILD)/compile.log 2>&1 || { cat $(BUILD)/compile.log; exit 1; }; \
 	else \
@@ -49,6 +51,7 @@ $(VENV)/.built: $(VENV)/.locked $(NATIVE)
 	@touch $@
 
 $(VENV)/.locked-dev: requirements-dev.lock $(VENV)/.locked
+	@echo 'bookwire: installing Python packages for tests ...' >&2
 	@$(BIN)/pip install --quiet --require-hashes -r requirements-dev.lock
 	@touch $@
 
@@ -64,13 +67,15 @@ test-long: $(VENV)/.locked-dev build $(VENV)/.system-test peers
 	@$(BIN)/pytest -m long $(ARGS)
 
 test-c: build
-	@[ -e $(SANITIZE)/build.ninja ] || $(BIN)/meson setup $(SANITIZE) -Dbuildtype=debugoptimized \
-		-Db_sanitize=address,undefined -Db_lundef=false >/dev/null
+	@[ -e $(SANITIZE)/build.ninja ] || { echo 'bookwire: building with sanitizers ...' >&2; \
+		$(BIN)/meson setup $(SANITIZE) -Dbuildtype=debugoptimized \
+		-Db_sanitize=address,undefined -Db_lundef=false >/dev/null; }
 	@$(BIN)/meson test -C $(SANITIZE) --print-errorlogs --quiet
 
 # Independent clients that tests compare us with, in an environment of their own.
 peers: $(VENV)/.locked
 	@if [ -e bench/peers.lock ] && ! cmp -s bench/peers.lock .peers/.lock; then \
+		echo 'bookwire: installing clients to compare with (.peers) ...' >&2; \
 		{ [ -x .peers/bin/pip ] || $(PYTHON) -m venv .peers; } && \
 		.peers/bin/pip install --quiet --require-hashes -r bench/peers.lock && cp bench/peers.lock .peers/.lock || \
 		echo 'bookwire: no peers to be had; the tests against them will skip' >&2; \
@@ -90,7 +95,8 @@ types: $(VENV)/.locked-dev build
 
 analyse: build
 	@scripts/system check
-	@[ -e $(STRICT)/build.ninja ] || $(BIN)/meson setup $(STRICT) -Dwerror=true -Dbuildtype=debugoptimized >/dev/null
+	@[ -e $(STRICT)/build.ninja ] || { echo 'bookwire: building with warnings as errors ...' >&2; \
+		$(BIN)/meson setup $(STRICT) -Dwerror=true -Dbuildtype=debugoptimized >/dev/null; }
 	@$(BIN)/meson compile -C $(STRICT) >$(STRICT)/compile.log 2>&1 || { cat $(STRICT)/compile.log; exit 1; }
 	@cppcheck --quiet --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
 		--suppress=missingIncludeSystem $(addprefix -I ,$(ROOMS)) $(addsuffix /tests,$(addprefix -i,$(ROOMS))) $(ROOMS)

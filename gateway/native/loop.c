@@ -130,7 +130,7 @@ static bool finished(const bw_gateway *gateway) {
 }
 
 static void settle_thread(const bw_gateway *gateway) {
-    prctl(PR_SET_NAME, "gateway-loop");
+    prctl(PR_SET_NAME, "bw-gateway");
     prctl(PR_SET_TIMERSLACK, 1000); /* ns; intervals are ms, but a wake should not wait for others */
     if (gateway->cpu < 0) return;
     cpu_set_t set;

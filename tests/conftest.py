@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -42,3 +45,26 @@ def run_dir() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="bookwire-run-"))
     yield path
     shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def allocations(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, int]]:
+    """Runs a script under the counting allocator and returns what it prints; threads of one name count."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler to build the counting allocator with")
+    source = REPOSITORY / "dpdk_bindings" / "native" / "tests" / "count_alloc.c"
+    library = tmp_path_factory.mktemp("counter") / "count_alloc.so"
+    subprocess.run([compiler, "-shared", "-fPIC", "-O2", "-o", library, source], check=True)
+
+    def run(script: Path, thread: str, *arguments: object) -> dict[str, int]:
+        environment = os.environ | {"LD_PRELOAD": str(library), "COUNT_ALLOC_THREAD": thread}
+        command = [sys.executable, str(script), *map(str, arguments)]
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=100, cwd=REPOSITORY
+        )
+        assert done.returncode == 0, done.stderr
+        counts: dict[str, int] = json.loads(done.stdout)
+        return counts
+
+    return run

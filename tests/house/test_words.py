@@ -10,10 +10,10 @@ from house import sources, text_of, tracked
 
 LATER = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
 BINARY = {".gz", ".png", ".svg", ".ico", ".parquet", ".bin"}
-# Paths of somebody's machine, and indexes a lock must not pin a user to.
-MACHINE = re.compile(
-    r"/(?:home|root|Users|work)/(?!you/)\w|(?:files\.pythonhosted|pypi\.org|registry\.npmjs)"
-)
+# Paths of somebody's machine.
+MACHINE = re.compile(r"/(?:home|root|Users|work)/(?!you/)\w")
+# A lock must not pin a user to one package index.
+INDEX = re.compile(r"--(?:extra-)?index-url|\"resolved\"")
 
 
 def texts() -> list[tuple[Path, str]]:
@@ -33,6 +33,14 @@ def test_nothing_belongs_to_one_machine() -> None:
         if MACHINE.search(line)
     ]
     assert found == []
+
+
+def test_no_lock_names_a_package_index() -> None:
+    locks = [
+        (path, text) for path, text in texts() if path.suffix == ".lock" or path.name == "package-lock.json"
+    ]
+    assert len(locks) >= 4
+    assert [str(path) for path, text in locks if INDEX.search(text)] == []
 
 
 def test_product_code_never_sleeps_and_never_catches_everything() -> None:

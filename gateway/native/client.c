@@ -77,7 +77,7 @@ static bool client_equip(bw_gateway *gateway, bw_client *client) {
     size_t message_max = gateway->limits.message_bytes_max;
     if (message_max < BW_UPGRADE_BYTES_MAX) message_max = BW_UPGRADE_BYTES_MAX;
     client->ws = bw_ws_new(BW_WS_SERVER, message_max, false);
-    if (!client->ws) return false;
+    if (!client->ws || !bw_queue_reserve(&client->urgent, 1)) return false; /* the first ping finds room */
     if (!gateway->tls) return true;
     client->transport = bw_socket_adopt(client->fd);
     if (!client->transport) return false;

@@ -2,7 +2,8 @@
 
 Arguments: poll mode, directory for segments, directory for bells. Prints one line of JSON: subscribers,
 updates published while counting, and the counts of malloc, calloc, realloc, memalign, free, mmap and
-munmap on the gateway's thread; ``joining`` is their sum while the subscribers came, to show that it counts.
+munmap on the gateway's thread. Half-way everybody sends a ping. ``joining`` is their sum while the
+subscribers came, to show that it counts.
 """
 
 from __future__ import annotations
@@ -62,6 +63,11 @@ class Subscriber(asyncio.Protocol):
         self.bytes += len(data)
 
 
+    def ping(self) -> None:
+        """What is answered before everything else."""
+        self._transport.write(b"\x89\x80" + bytes(4))
+
+
 async def quiet(subscribers: list[Subscriber]) -> None:
     """Until everybody has what was sent."""
     seen = -1
@@ -102,7 +108,10 @@ async def main(poll: str, shm_dir: Path, run_dir: Path) -> None:
     await quiet(subscribers)
     before = [each.bytes for each in subscribers]
     counter.count_alloc_start()
-    await publish(writer, book, flow, COUNTED)
+    await publish(writer, book, flow, COUNTED // 2)
+    for subscriber in subscribers:
+        subscriber.ping()
+    await publish(writer, book, flow, COUNTED // 2)
     await quiet(subscribers)
     counter.count_alloc_stop(counts)
     assert all(each.bytes > some + COUNTED for each, some in zip(subscribers, before, strict=True))

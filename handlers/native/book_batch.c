@@ -12,7 +12,7 @@
 #endif
 
 #define BW_BATCH 32u
-#define BW_BATCH_LEAST 2u /* fewer are set one by one */
+#define BW_BATCH_LEAST 4u /* fewer are set one by one */
 
 typedef struct bw_batch {
     int64_t key[BW_BATCH];

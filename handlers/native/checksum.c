@@ -44,16 +44,27 @@ bool bw_checksum_from_wire(const bw_checksum_spec *spec, int64_t sent, uint32_t 
     return spec->is_signed ? sent == (int32_t)sent : sent == (int64_t)*checksum;
 }
 
-/* Digits of a positive number, most significant first; returns how many. */
+static const char digit_pairs[] =
+    "00010203040506070809101112131415161718192021222324252627282930313233343536373839404142434445464748495051525354"
+    "555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
+
+/* Digits of a positive number, most significant first; returns how many. Writes 20 bytes in any case. */
 static uint32_t put_digits(char *out, uint64_t value) {
-    char reversed[20];
-    uint32_t count = 0;
-    do {
-        reversed[count++] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value);
-    for (uint32_t i = 0; i < count; i++) out[i] = reversed[count - 1 - i];
-    return count;
+    char reversed[20 + 20] = {0}, *first = reversed + 20; /* the copy below may read behind the digits */
+    while (value >= 100) {
+        uint64_t rest = value / 100;
+        first -= 2;
+        memcpy(first, digit_pairs + 2 * (value - rest * 100), 2);
+        value = rest;
+    }
+    if (value >= 10) {
+        first -= 2;
+        memcpy(first, digit_pairs + 2 * value, 2);
+    } else {
+        *--first = (char)('0' + value);
+    }
+    memcpy(out, first, 20);
+    return (uint32_t)(reversed + 20 - first);
 }
 
 /* Shortest decimal text: no padding, no point without decimals. */
@@ -80,10 +91,12 @@ static uint32_t put_number(char *out, const bw_checksum_spec *spec, int64_t mant
 
 static void put_level(level_text *text, const bw_checksum_spec *spec, const bw_level *level,
                       const bw_book *book) {
+    char room[2 * TEXT_BYTES] = {0};
     text->price = level->price;
     text->quantity = level->quantity;
-    uint32_t used = put_number(text->text, spec, level->price, book->price_exponent);
-    used += put_number(text->text + used, spec, level->quantity, book->quantity_exponent);
+    uint32_t used = put_number(room, spec, level->price, book->price_exponent);
+    used += put_number(room + used, spec, level->quantity, book->quantity_exponent);
+    memcpy(text->text, room, TEXT_BYTES);
     text->bytes = (uint16_t)used;
 }
 

@@ -192,20 +192,24 @@ static const char *take_element(level_run *run, const char *p, level_parts *part
 /* A value nobody asks for; strings without escapes and bare values only. */
 static inline const char *skip_plain(bw_decoder *d, const char *p, bool quoted) {
     if (quoted) {
+        if (p[1] == '"' && is_digit(*p)) return p + 1; /* a filler such as "0" */
         p = find_string_stop(p, d->end);
         return p < d->end && *p == '"' ? p : NULL;
     }
     return *p == '"' || *p == '[' || *p == '{' ? NULL : skip_bare(d, p);
 }
 
+/* Up to 7 digits, without a branch on how many. */
 static inline const char *take_orders(const char *p, uint32_t *orders) {
-    uint32_t value = 0, places = 0;
-    for (; is_digit(*p); p++) {
-        value = value * 10 + (uint32_t)(*p - '0');
-        if (++places > 9) return NULL;
-    }
-    *orders = value;
-    return places ? p : NULL;
+    uint64_t word = load_word(p) ^ 0x3030303030303030ull;
+    uint64_t others = ((word + 0x7676767676767676ull) | word) & 0x8080808080808080ull;
+    uint32_t places = others ? (uint32_t)__builtin_ctzll(others) / 8 : 8;
+    if (places - 1u > 6u) return NULL;
+    word <<= 64 - 8 * places; /* digits to the high end, zeros in front */
+    word = (word * 10 + (word >> 8)) & 0x00ff00ff00ff00ffull;
+    word = (word * 100 + (word >> 16)) & 0x0000ffff0000ffffull;
+    *orders = (uint32_t)(word * 10000 + (word >> 32));
+    return p + places;
 }
 
 /* The element at p by the learned shape; NULL when it differs, be it by one character. */
@@ -236,6 +240,10 @@ static inline const char *take_alike(const level_run *run, const char *p, level_
         if (!p) return NULL;
     }
     return p < run->d->end && literal_matches(p, segment) ? p + segment->bytes : NULL;
+}
+
+static inline uint32_t most_of(uint32_t a, uint32_t b) {
+    return a > b ? a : b;
 }
 
 #if BW_SIMD_AVX2
@@ -273,10 +281,6 @@ static inline const char *take_pair(const char *p, const char *end, const pair_l
     *level = (bw_wire_level){.price = price, .quantity = quantity, .price_decimals = decimals[0],
                              .quantity_decimals = decimals[1]};
     return behind + literals->bytes[2] + 1;
-}
-
-static inline uint32_t most_of(uint32_t a, uint32_t b) {
-    return a > b ? a : b;
 }
 
 /* The commonest shape by itself: price, quantity, short literals, no other field. Takes elements as long as
@@ -349,18 +353,24 @@ static const char *take_levels(level_run *run, const char *p) {
 #if BW_SIMD_AVX2
         if (is_pair(run->shape)) p = skip_space(d, take_pairs(run, p, &out[side], &room, most));
 #endif
-        level_parts parts = {.side = side};
         if (room == 0) return level_fault(run, p, "more levels than a frame may have");
+        level_parts parts = {.side = side};
         const char *next = run->shape->values ? take_alike(run, p, &parts) : NULL;
         if (__builtin_expect(!next, 0)) {
-            parts = (level_parts){.side = side};
-            next = take_element(run, p, &parts);
+            level_parts slow = {.side = side}; /* of its own: the other can then stay in registers */
+            next = take_element(run, p, &slow);
             if (!next) return NULL;
+            parts = slow;
         }
         p = next;
-        *out[parts.side]++ = parts.level;
-        if (parts.level.price_decimals > most[0]) most[0] = parts.level.price_decimals;
-        if (parts.level.quantity_decimals > most[1]) most[1] = parts.level.quantity_decimals;
+        bw_wire_level *level = out[parts.side]++;
+        level->price = parts.level.price;
+        level->quantity = parts.level.quantity;
+        level->orders = parts.level.orders;
+        level->price_decimals = parts.level.price_decimals;
+        level->quantity_decimals = parts.level.quantity_decimals;
+        most[0] = most_of(most[0], parts.level.price_decimals);
+        most[1] = most_of(most[1], parts.level.quantity_decimals);
         if (*p != ',') p = skip_space(d, p);
         if (*p == ']') break;
         if (*p != ',' || p >= d->end) return level_fault(run, p, "',' or ']' expected behind a level");

@@ -106,6 +106,7 @@ int main(int argc, char **argv) {
     if (venue == VENUE_COUNT) return fprintf(stderr, "unknown venue %s\n", argv[1]), 2;
     bw_plan_spec plan_spec = venue_spec(venue);
     if (argc > 7 && strcmp(argv[7], "nochecksum") == 0) plan_spec.checksum.levels = 0;
+    if (plan_spec.client_cuts) plan_spec.depth = 1000;
     pin();
     bw_plan *plan = plan_of(&plan_spec);
     recording all = load(argv[5]);

@@ -62,7 +62,7 @@ class Exchanges(_Table, frozen=True):
     )
     symbols: Annotated[
         tuple[str, ...],
-        _about("BTC-USDT; BTC (the exchange's usual quote); *-USDT or *; kraken:BTC-USD for one exchange."),
+        _about("BTC-USDT; BTC (in the usual quote and USDT); *-USDT or *; kraken:BTC-USD for one exchange."),
     ] = DEFAULT_SYMBOLS
 
 
@@ -141,7 +141,9 @@ class Http(_Table, frozen=True):
 class Simulate(_Table, frozen=True):
     """The built-in exchanges of ``bookwire up --simulate``."""
 
-    symbols: Annotated[tuple[str, ...], _about("What they list.")] = ("BTC-USDT", "ETH-USDT", "SOL-USDT")
+    symbols: Annotated[tuple[str, ...], _about("What they list.")] = (
+        "BTC-USDT", "ETH-USDT", "SOL-USDT", "coinbase:BTC-USD", "kraken:BTC-USD",
+    )  # fmt: skip
     levels: Annotated[int, Meta(ge=1, le=50_000, description="Levels a side of each book.")] = 1000
     rate: Annotated[float, Meta(gt=0, description="Updates a second and symbol.")] = 20.0
     seed: Annotated[int, _about("The same seed, the same order flow.")] = 1
@@ -157,13 +159,12 @@ class Config(_Table, frozen=True):
     http: Http = msgspec.field(default_factory=Http)
     simulate: Simulate = msgspec.field(default_factory=Simulate)
 
-    def of(self, exchange: str, quote: str = "") -> Exchange:
-        """The exchange's table with its symbols filled in; ``quote`` is what a bare BTC is completed with."""
+    def of(self, exchange: str) -> Exchange:
+        """The exchange's table with its symbols filled in."""
         table = self.exchange.get(exchange, Exchange())
         chosen: dict[str, None] = {}
         for entry in table.symbols or self.exchanges.symbols:
             owner, colon, symbol = entry.rpartition(":")
             if not colon or owner == exchange:
-                bare = symbol.isalnum() and quote
-                chosen[f"{symbol}-{quote}" if bare else symbol] = None
+                chosen[symbol] = None
         return msgspec.structs.replace(table, symbols=tuple(chosen))

@@ -1,14 +1,15 @@
 """Which of an exchange's symbols are wanted: names, patterns, or all.
 
 ``BTC/USDT``, ``btc-usdt``, ``BTC-USDT`` and the exchange's own form name the same symbol. Only
-symbols the exchange lists as tradable can be chosen.
+symbols the exchange lists as tradable can be chosen. A bare ``BTC`` is BTC against the exchange's usual
+quote and against USDT, whichever of them it lists.
 """
 
 from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from handlers.errors import UsageError
 from handlers.facts import Instrument, Venue
@@ -40,14 +41,20 @@ def choose(venue: Venue, listed: Iterable[Instrument], wanted: Sequence[str]) ->
         if "*" in name or "?" in name:
             found = [row for key, row in books.items() if fnmatch.fnmatchcase(key, name)]
         else:
-            row = by_native.get(text) or by_name.get(name)
-            while row is not None and row.alias_of:
-                row = by_native.get(row.alias_of)
-            found = [row] if row is not None else []
+            one = by_native.get(text) or by_name.get(name)
+            pairs = [] if one or "-" in name else [by_name.get(f"{name}-{q}") for q in (venue.quote, "USDT")]
+            found = [row for row in (_meant(row, by_native) for row in pairs or [one]) if row]
         if not found:
             raise _unknown(venue, text, name, by_name)
         chosen.update((row.native, row) for row in found)
     return list(chosen.values())
+
+
+def _meant(row: Instrument | None, by_native: Mapping[str, Instrument]) -> Instrument | None:
+    """The row whose book an alias stands for; other rows as they are."""
+    while row is not None and row.alias_of:
+        row = by_native.get(row.alias_of)
+    return row
 
 
 def _unknown(venue: Venue, text: str, name: str, known: Iterable[str]) -> UsageError:

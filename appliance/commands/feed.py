@@ -25,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def settings(config: Config, exchange: str) -> FeedSettings:
     """What the exchange's process is told."""
-    own = config.of(exchange, venue(exchange).quote)
+    own = config.of(venue(exchange).id)
     return FeedSettings(
         exchange=exchange,
         shm_dir=config.box.shm_dir,

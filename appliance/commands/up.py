@@ -28,7 +28,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--simulate", action="store_true", help="play the exchanges on this machine")
     parser.add_argument("--exchanges", metavar="LIST", help="instead of exchanges.enabled")
     parser.add_argument(
-        "--symbols", metavar="LIST", help="BTC-USDT, *-USDT, BTC (the exchange's usual quote), kraken:BTC-USD"
+        "--symbols",
+        metavar="LIST",
+        help="BTC-USDT, *-USDT, BTC (in the usual quote and USDT), kraken:BTC-USD",
     )
     parser.add_argument("--rate", type=float, metavar="N", help="simulated updates a second and symbol")
     parser.add_argument("--seed", type=int, metavar="N", help="of the simulated order flow")

@@ -49,10 +49,10 @@ def test_an_exchange_takes_the_common_symbols_unless_it_has_its_own(tmp_path: Pa
     assert config.of("kraken").symbols == ("A-B",)
 
 
-def test_a_bare_name_takes_the_usual_quote_and_an_owner_keeps_its_symbol() -> None:
+def test_an_exchange_gets_the_names_of_all_and_its_own() -> None:
     symbols = ["BTC", "ETH-EUR", "*-USDT", "kraken:SOL", "okx:SOL", "BTC-USD"]
     config = config_read.load(environment={}, flags={"exchanges": {"symbols": symbols}})
-    assert config.of("kraken", "USD").symbols == ("BTC-USD", "ETH-EUR", "*-USDT", "SOL-USD")
+    assert config.of("kraken").symbols == ("BTC", "ETH-EUR", "*-USDT", "SOL", "BTC-USD")
 
 
 @pytest.mark.parametrize(

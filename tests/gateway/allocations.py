@@ -62,7 +62,6 @@ class Subscriber(asyncio.Protocol):
             self.subscribed.set()
         self.bytes += len(data)
 
-
     def ping(self) -> None:
         """What is answered before everything else."""
         self._transport.write(b"\x89\x80" + bytes(4))

@@ -84,6 +84,27 @@ async def test_every_channel_rebuilds_what_was_published(gateway, order, mode, i
                 await follower.reach(books, order)
 
 
+async def test_usd_and_usdt_are_never_mixed(gateway, order):
+    writers = {name: gateway.writer(name) for name in ("coinbase", "kraken")}
+    prices = {"BTC-USD": 4_500_000, "BTC-USDT": 4_400_000}
+    books = {
+        symbol: {name: writer.add(symbol, native=symbol) for name, writer in writers.items()}
+        for symbol in prices
+    }
+    for symbol, price in prices.items():
+        for at, (name, writer) in enumerate(writers.items()):
+            writer.reset(books[symbol][name], [(price - at, 5, 1)], [(price + 1 + at, 7, 2)])
+    for symbol in prices:
+        for kind in ("top", "consbook", "fullbook"):
+            async with gateway.client() as client:
+                follower = Follower(client, f"{kind}:{symbol}", 20)
+                await follower.start(mode="inc", interval=0)
+                await follower.reach(books[symbol], order)
+                writers["kraken"].change(books[symbol]["kraken"], bids=[(prices[symbol], 3, 1)])
+                await follower.reach(books[symbol], order)
+                writers["kraken"].change(books[symbol]["kraken"], bids=[(prices[symbol], 0, 0)])
+
+
 async def test_with_interval_0_every_record_is_a_message_of_its_own(gateway, order):
     writer = gateway.writer("binance")
     book = writer.add("BTC-USDT")

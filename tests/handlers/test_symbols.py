@@ -31,6 +31,16 @@ def test_all_forms_name_the_same_symbol(name: str) -> None:
     assert names(name) == ["BTC-USDT"]
 
 
+def test_a_bare_name_is_the_usual_quote_and_usdt_where_they_are_listed() -> None:
+    assert names("BTC", "eth") == ["BTC-USDT", "ETH-USDT"]
+    tether = [Instrument(f"{base}-USDT", base, "USDT", 2, 8) for base in ("BTC", "XRP")]
+    ether = Instrument("ETH-USD", "ETH", "USD", 2, 8)
+    chosen = choose(COINBASE, [*ALIASES, ether, *tether], ["BTC", "ETH", "XRP"])
+    assert [row.canonical for row in chosen] == ["BTC-USD", "BTC-USDT", "ETH-USD", "XRP-USDT"]
+    with pytest.raises(UsageError, match="'DOGE'"):
+        choose(COINBASE, tether, ["DOGE"])
+
+
 def test_patterns_and_names_mix_in_the_order_wanted_and_each_counts_once() -> None:
     assert names("ETH-BTC", "*-USDT", "ETH-*") == ["ETH-BTC", "BTC-USDT", "ETH-USDT"]
 

@@ -3,8 +3,8 @@
  */
 #include "book_parts.h"
 
-#define BW_MERGED_MAX 40u /* two chunks merge up to this, far from the next split */
-#define BW_SPLIT_TOP 48u   /* the best chunk splits high: short moves where most changes are */
+#define BW_MERGED_MAX (BW_CHUNK_LEVELS / 8u * 5u) /* two chunks merge up to this, far from the next split */
+#define BW_SPLIT_TOP (BW_CHUNK_LEVELS / 4u * 3u)  /* the best chunk splits high: most changes are there */
 
 #define BW_RARE __attribute__((noinline, cold))
 

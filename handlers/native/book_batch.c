@@ -3,7 +3,8 @@
  * One level by itself waits for its own search: directory, then chunk, then a branch nobody can foresee.
  * Levels of a message mostly come best first. Then no change moves what a later one looks for, so all
  * places are found beforehand, in loops without such branches that overlap; only then levels are written,
- * and what makes chunks split, merge or overflow goes by bw_book_set().
+ * and what makes chunks split, merge or overflow goes by bw_book_set(). With AVX-512 the best chunks, where
+ * several levels of a message mostly fall into one, are written anew in one pass instead.
  */
 #include "book_parts.h"
 
@@ -63,12 +64,11 @@ BW_INLINE uint32_t entry_of(const bw_directory_entry *entry, uint32_t count, int
  * and where the work for many keys overlaps that is what counts. */
 BW_INLINE uint32_t place_of(const int64_t *key, int64_t wanted) {
 #if defined(STEP) && defined(__AVX512F__)
-    size_t at = 0, next = 32;
-    STEP(at, next, key[31], "l", wanted);
-    next = at + 16;
-    STEP(at, next, key[at + 15], "l", wanted);
-    next = at + 8;
-    STEP(at, next, key[at + 7], "l", wanted);
+    size_t at = 0;
+    for (size_t half = BW_CHUNK_LEVELS / 2; half >= 8; half /= 2) {
+        size_t next = at + half;
+        STEP(at, next, key[next - 1], "l", wanted);
+    }
     __mmask8 below = _mm512_cmpgt_epi64_mask(_mm512_set1_epi64(wanted), _mm512_load_si512(key + at));
     return (uint32_t)at + (uint32_t)__builtin_popcount(below);
 #else
@@ -186,6 +186,127 @@ BW_INLINE bw_level *set_ordered(bw_book_store *store, bw_book *book, uint32_t si
     return insert_all(store, book, side_index, batch, level, entries, first, out);
 }
 
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+#define BW_MERGE_LEAST 3u /* fewer changes of a chunk are cheaper one by one */
+
+_Static_assert(BW_CHUNK_LEVELS == 32 && BW_BATCH == 32, "masks of places have 32 bits, of new ones 64");
+
+/* What a chunk's levels become: those that stay, and those written in between at the places `fresh`. */
+typedef struct bw_merge {
+    int64_t key[BW_BATCH + BW_LANES]; /* ascending, as the chunk's */
+    int64_t quantity[BW_BATCH + BW_LANES];
+    uint64_t fresh;  /* places in the chunk as it will be */
+    uint32_t gone;   /* places in the chunk as it is */
+    uint32_t absent; /* levels that are to go but are not held */
+    uint32_t written, removed, best_place;
+} bw_merge;
+
+/* What `count` levels, best first, do to a chunk. Worst first, each knows by how much it is moved; a level
+ * whose quantity changes is one that goes and comes back. */
+BW_INLINE void plan_merge(bw_merge *merge, const bw_chunk *chunk, const int64_t *key, const bw_level *level,
+                          uint32_t count) {
+    uint64_t fresh = 0;
+    uint32_t gone = 0, absent = 0, written = 0, removed = 0, place = 0;
+    for (uint32_t i = count; i--;) {
+        place = place_of(chunk->key, key[i]);
+        uint32_t at = place & (BW_CHUNK_LEVELS - 1);
+        bool found = (place == at) & (chunk->key[at] == key[i]), set = level[i].quantity != 0;
+        merge->key[written] = key[i];
+        merge->quantity[written] = level[i].quantity;
+        fresh |= (uint64_t)set << ((place + written - removed) & 63);
+        gone |= (uint32_t)found << at;
+        absent |= (uint32_t)(!found & !set) << i;
+        written += set;
+        removed += found;
+    }
+    merge->fresh = fresh;
+    merge->gone = gone;
+    merge->absent = absent;
+    merge->written = written;
+    merge->removed = removed;
+    merge->best_place = place;
+}
+
+/* Writes the chunk anew, with `count` levels, in one pass. */
+BW_INLINE void write_merged(bw_chunk *chunk, const bw_merge *merge, uint32_t count) {
+    int64_t stay_key[BW_CHUNK_LEVELS + BW_LANES], stay_quantity[BW_CHUNK_LEVELS + BW_LANES];
+    uint32_t fresh = (uint32_t)merge->fresh, stay = ~fresh & (uint32_t)((UINT64_C(1) << count) - 1), end = 0;
+    for (uint32_t i = 0; i < BW_CHUNK_LEVELS; i += BW_LANES) {
+        __mmask8 lanes = (__mmask8)(~merge->gone >> i);
+        __m512i keys = _mm512_load_si512(chunk->key + i), quantities = _mm512_load_si512(chunk->quantity + i);
+        _mm512_storeu_si512(stay_key + end, _mm512_maskz_compress_epi64(lanes, keys));
+        _mm512_storeu_si512(stay_quantity + end, _mm512_maskz_compress_epi64(lanes, quantities));
+        end += (uint32_t)__builtin_popcount(lanes);
+    }
+    for (uint32_t i = 0; i < BW_CHUNK_LEVELS; i += BW_LANES) {
+        __mmask8 old = (__mmask8)(stay >> i), new = (__mmask8)(fresh >> i);
+        uint32_t old_at = (uint32_t)__builtin_popcount(stay & ((1u << i) - 1)), new_at = i - old_at;
+        __m512i keys = _mm512_set1_epi64(BW_KEY_NONE), quantities = _mm512_setzero_si512();
+        keys = _mm512_mask_expandloadu_epi64(keys, old, stay_key + old_at);
+        quantities = _mm512_mask_expandloadu_epi64(quantities, old, stay_quantity + old_at);
+        keys = _mm512_mask_expandloadu_epi64(keys, new, merge->key + new_at);
+        quantities = _mm512_mask_expandloadu_epi64(quantities, new, merge->quantity + new_at);
+        _mm512_store_si512(chunk->key + i, keys);
+        _mm512_store_si512(chunk->quantity + i, quantities);
+    }
+}
+
+/* Levels that all belong to one chunk; NULL, and nothing done, where it or the book has no room for them. */
+static __attribute__((noinline)) bw_level *merge_chunk(bw_book_store *store, bw_book *book,
+                                                       uint32_t side_index, uint32_t at, const int64_t *key,
+                                                       const bw_level *level, uint32_t count, bw_level *out) {
+    bw_side *side = &book->side[side_index];
+    bw_directory_entry *directory = bw_directory_of(store, side), *entry = directory + at;
+    bw_chunk *chunk = &store->chunk[entry->chunk];
+    bw_merge merge;
+    plan_merge(&merge, chunk, key, level, count);
+    uint32_t held = entry->count, holds = held + merge.written - merge.removed;
+    if (holds > BW_CHUNK_LEVELS || side->level_count + merge.written > side->level_capacity + merge.removed)
+        return NULL;
+    uint32_t better = held - merge.best_place;
+    if (at + 1 < side->directory_count) better += directory[side->directory_count - 1].count;
+    book->top_stale |= (uint32_t)(better <= BW_TOP_LEVELS) << side_index;
+    book->absent_deletes += (uint32_t)__builtin_popcount(merge.absent);
+    write_merged(chunk, &merge, holds);
+    entry->count = holds;
+    entry->low_key = chunk->key[0];
+    side->level_count += merge.written - merge.removed;
+    for (uint32_t i = 0; i < count; i++) {
+        *out = (bw_level){.price = level[i].price, .quantity = level[i].quantity};
+        out += ~merge.absent >> i & 1;
+    }
+    if (holds < held && holds <= BW_MERGE_BELOW) bw_side_shrink(store, side, at);
+    return out;
+}
+
+/* Merges levels, best first, into the best chunks, as far as each gets enough of them. Returns how many. */
+BW_INLINE uint32_t merge_best(bw_book_store *store, bw_book *book, uint32_t side_index, const int64_t *key,
+                              const bw_level *level, uint32_t count, bw_level **out) {
+    const bw_side *side = &book->side[side_index];
+    uint32_t done = 0, orders = store->orders_seen;
+    for (uint32_t i = 0; i < count; i++) orders |= level[i].orders;
+    if (orders) return 0; /* orders of levels would have to move along */
+    for (uint32_t at = side->directory_count; at-- && done < count;) {
+        int64_t low = at ? bw_directory_of(store, side)[at].low_key : INT64_MIN;
+        uint32_t end = done;
+        while (end < count && key[end] >= low) end++;
+        if (end - done < BW_MERGE_LEAST) break;
+        bw_level *after =
+            merge_chunk(store, book, side_index, at, key + done, level + done, end - done, *out);
+        if (!after) break;
+        *out = after;
+        done = end;
+    }
+    return done;
+}
+#else
+BW_INLINE uint32_t merge_best(bw_book_store *store, bw_book *book, uint32_t side_index, const int64_t *key,
+                              const bw_level *level, uint32_t count, bw_level **out) {
+    (void)store, (void)book, (void)side_index, (void)key, (void)level, (void)count, (void)out;
+    return 0;
+}
+#endif
+
 uint32_t BW_BOOK_SET_MANY(bw_book_store *store, bw_book *book, uint32_t side, const bw_level *level,
                           uint32_t count, bw_level *out) {
     const bw_level *end = level + count;
@@ -194,6 +315,9 @@ uint32_t BW_BOOK_SET_MANY(bw_book_store *store, bw_book *book, uint32_t side, co
         bw_batch batch;
         uint32_t ordered = take_keys(&batch, level, (uint32_t)(end - level), side);
         if (ordered >= BW_BATCH_LEAST && book->side[side].directory_count) {
+            uint32_t merged = merge_best(store, book, side, batch.key, level, ordered, &out);
+            level += merged;
+            if (merged) continue;
             out = set_ordered(store, book, side, &batch, level, ordered, out);
             level += ordered;
             continue;

@@ -4,7 +4,7 @@
 
 #include "book_search.h"
 
-#define BW_MERGE_BELOW 16u /* a chunk that shrinks to this looks for a neighbour to merge with */
+#define BW_MERGE_BELOW (BW_CHUNK_LEVELS / 4u) /* a chunk that shrinks to this merges with a neighbour */
 
 BW_INLINE bw_directory_entry *bw_directory_of(const bw_book_store *store, const bw_side *side) {
     return (bw_directory_entry *)(void *)(store->base + side->directory_offset);

@@ -1,9 +1,9 @@
-/* Where a key stands in a chunk of 64 ascending keys and in a side's directory, and how what lies above
+/* Where a key stands in a chunk of ascending keys and in a side's directory, and how what lies above
  * it moves. Two ways with the same result: AVX2 when compiled for it, plain C otherwise.
  *
  * Keys behind a chunk's count are BW_KEY_NONE, so a search needs no count and has no branch that could
  * be mispredicted. A chunk's arrays are 64-byte aligned, and a move may read (never write) one element
- * past the 64th: for keys and quantities that is the next array of the same chunk.
+ * past the last: for keys and quantities that is the next array of the same chunk.
  */
 #ifndef BW_BOOK_SEARCH_H
 #define BW_BOOK_SEARCH_H

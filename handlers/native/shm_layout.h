@@ -21,7 +21,7 @@
 #define BW_SHM_MAGIC "BOOKWIRE"
 #define BW_SHM_LAYOUT_VERSION 1u
 #define BW_SHM_HEADER_BYTES 4096u
-#define BW_CHUNK_LEVELS 64u
+#define BW_CHUNK_LEVELS 32u
 #define BW_TOP_LEVELS 4u
 #define BW_SIDES 2u /* 0 bids, 1 asks, everywhere */
 #define BW_RECORD_CHANGES_MAX 4096u /* a larger change is published as a RESET */
@@ -230,7 +230,7 @@ typedef struct bw_shm_header {
 } bw_shm_header;
 
 _Static_assert(sizeof(bw_level) == 24, "layout");
-_Static_assert(sizeof(bw_chunk) == 1280, "layout");
+_Static_assert(sizeof(bw_chunk) == 640, "layout");
 _Static_assert(sizeof(bw_directory_entry) == 16, "layout");
 _Static_assert(sizeof(bw_symbol) == 128, "layout");
 _Static_assert(sizeof(bw_record) == 80, "layout");

@@ -26,9 +26,9 @@ typedef struct bw_level {
     uint32_t reserved;
 } bw_level;
 typedef struct bw_chunk {
-    int64_t key[64];
-    int64_t quantity[64];
-    uint32_t orders[64];
+    int64_t key[32];
+    int64_t quantity[32];
+    uint32_t orders[32];
 } bw_chunk;
 typedef struct bw_directory_entry {
     int64_t low_key;

@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-enum { LEVELS_MAX = 300, BOOK_MAX = 65536, ROUNDS = 20000 };
+enum { LEVELS_MAX = 300, BOOK_MAX = 65536, ROUNDS = 15000 };
 
 static uint64_t seed = 88172645463325252u;
 
@@ -50,7 +50,10 @@ static void check_equal(const bw_book_store *a, const bw_book *in_a, const bw_bo
         CHECK(level[0][i].orders == level[1][i].orders);
     }
     CHECK(in_a->top_count[side] == in_b->top_count[side]);
-    for (uint32_t i = 0; i < in_a->top_count[side]; i++) CHECK(in_a->top[side][i].price == level[0][i].price);
+    for (uint32_t i = 0; i < in_a->top_count[side]; i++) {
+        CHECK(in_a->top[side][i].price == level[0][i].price);
+        CHECK(in_a->top[side][i].quantity == level[0][i].quantity);
+    }
 }
 
 /* `capacity` small: the book is full most of the time and levels are pushed out. */
@@ -82,8 +85,10 @@ int main(void) {
     for (uint32_t variant = 0; variant <= (uint32_t)bw_book_variant_best(); variant++) {
         bw_book_variant = (enum bw_book_variant)variant;
         test_same_as_one_by_one(65536, 3, false);
+        test_same_as_one_by_one(65536, 40, false);
         test_same_as_one_by_one(65536, 40, true);
         test_same_as_one_by_one(128, 3, false);
+        test_same_as_one_by_one(64, 60, false);
         test_same_as_one_by_one(64, 60, true);
     }
     return 0;

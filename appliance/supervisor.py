@@ -265,9 +265,10 @@ class Supervisor:
             self._write_status()
             left_s = STATUS_S if until is None else min(STATUS_S, until - time.monotonic())
             if left_s <= 0:
-                return
+                break
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), left_s)
+        table.cancel()  # its last picture is of a box that runs
 
     def _reader_gone(self, table: asyncio.Task[None]) -> None:
         """``bookwire up | head``: when nobody reads the output any more, the run is over."""

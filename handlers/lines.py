@@ -80,7 +80,8 @@ class Line:
         self.subscriptions = Subscriptions.of(self.venue, self.books)
         for text in self.venue.on_connect:
             self._send(text, now)
-        self._log.detail("connected", connection=self.connection, symbols=len(self.books))
+        say = self._log if self.backoff.failures else self._log.detail  # again: who heard of the end hears it
+        say("connected", connection=self.connection, symbols=len(self.books))
 
     def closed(self, reason: str, now: float, *, retry_s: float = 0.0) -> str:
         """The connection is gone. Returns the reason that counts: ours, where we closed it."""

@@ -71,7 +71,6 @@ static int64_t cpu_ns(void) {
 static int64_t lap(bw_engine *engine, const recording *all, bw_event_ring *events, uint32_t *single) {
     static bw_event drained[BW_EVENT_SLOTS];
     bw_engine_connection_up(engine, 0, bw_wall_ns());
-    bw_clock_calibrate(); /* as the loop of a feed does */
     int64_t began = cpu_ns(), other = 0;
     for (uint32_t i = 0; i < all->count; i++) {
         if (i % 1024 == 0) bw_clock_calibrate(); /* as the loop does */

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import NamedTuple
 
+from handlers import venues
 from handlers.errors import UsageError
 from handlers.facts import Venue
-from handlers.venues import binance, bybit, coinbase, kraken, okx
 
 
 class Exchange(NamedTuple):
@@ -47,9 +49,15 @@ EXCHANGES: tuple[Exchange, ...] = tuple(
     )
 )
 
-VENUES: dict[str, Venue] = {
-    module.VENUE.id: module.VENUE for module in (binance, coinbase, okx, bybit, kraken)
-}
+
+def _found() -> dict[str, Venue]:
+    """Facts of every file in ``handlers/venues``, by exchange number: a new file is a new exchange."""
+    modules = [import_module(f"{venues.__name__}.{found.name}") for found in iter_modules(venues.__path__)]
+    facts: list[Venue] = sorted((module.VENUE for module in modules), key=lambda venue: venue.number)
+    return {venue.id: venue for venue in facts}
+
+
+VENUES = _found()
 
 
 def venue(exchange: str) -> Venue:

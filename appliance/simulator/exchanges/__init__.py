@@ -1,13 +1,25 @@
-"""One file per exchange, each with its protocol written from the exchange's documentation."""
+"""One file per exchange, each with its protocol written from the exchange's documentation.
+
+A file holds one class derived from ``Exchange`` and is found by being there.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from pkgutil import iter_modules
+
 from appliance.simulator.exchange import Exchange
 
-from .binance import Binance
-from .bybit import Bybit
-from .coinbase import Coinbase
-from .kraken import Kraken
-from .okx import Okx
 
-EXCHANGES: dict[str, type[Exchange]] = {each.id: each for each in (Binance, Coinbase, Okx, Bybit, Kraken)}
+def _found() -> dict[str, type[Exchange]]:
+    modules = [import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__)]
+    classes = {
+        each.id: each
+        for module in modules
+        for each in vars(module).values()
+        if isinstance(each, type) and issubclass(each, Exchange) and each.__module__ == module.__name__
+    }
+    return {name: classes[name] for name in sorted(classes)}
+
+
+EXCHANGES = _found()

@@ -80,7 +80,7 @@ class SimulatedBook:
 
 
 class Exchange(ABC):
-    """Base of the five protocols."""
+    """Base of the protocols."""
 
     id: ClassVar[str]
     default_quote: ClassVar[str] = "USDT"
@@ -126,7 +126,7 @@ class Exchange(ABC):
 
     @abstractmethod
     def routes(self) -> dict[str, Route]:
-        """REST: GET path -> handler of its query."""
+        """REST: GET path -> handler of its query. ``"POST /path"`` is a path that is posted to."""
 
     @abstractmethod
     def on_text(self, connection: Connection, text: str) -> None:
@@ -161,6 +161,10 @@ class Exchange(ABC):
 
     def restart(self, book: SimulatedBook) -> None:  # noqa: B027
         """The exchange's service restarted: ids begin anew where the exchange does that."""
+
+    def data_frame(self, payload: bytes) -> bytes:
+        """A message as the frame that carries it: text, unless the exchange sends binary or compressed ones."""
+        return text_frame(payload)
 
     def number(self, connection: Connection, payload: bytes) -> bytes:
         """Put the connection's message number into a payload (only for `numbered` exchanges)."""
@@ -214,7 +218,7 @@ class Exchange(ABC):
     def say(self, connection: Connection, payload: str | bytes) -> None:
         """Send a message outside the update flow."""
         raw = payload.encode() if isinstance(payload, str) else payload
-        connection.send(text_frame(self.number(connection, raw)))
+        connection.send(self.data_frame(self.number(connection, raw)))
 
     def _send_snapshot(self, connection: Connection, topic: Topic) -> None:
         payload = self.snapshot(topic)
@@ -253,7 +257,7 @@ class Exchange(ABC):
             readers = self.topics.get(topic)
             if not readers:
                 continue
-            shared = b"" if self.numbered else text_frame(payload)
+            shared = b"" if self.numbered else self.data_frame(payload)
             quiet = self.silent(topic.symbol) if self.faults.armed else False
             for connection in readers.values():
                 if quiet or (connection.number, topic) in self.muted:
@@ -265,9 +269,9 @@ class Exchange(ABC):
                 if topic in connection.waiting:
                     # the silence ended by itself: the snapshot holds this update already
                     connection.waiting.discard(topic)
-                    raw = text_frame(self.number(connection, self.snapshot(topic) or payload))
+                    raw = self.data_frame(self.number(connection, self.snapshot(topic) or payload))
                 else:
-                    raw = text_frame(self.number(connection, payload)) if self.numbered else shared
+                    raw = self.data_frame(self.number(connection, payload)) if self.numbered else shared
                 out.append((connection, raw))
         return out
 

@@ -304,8 +304,9 @@ class Host:
         if request.headers.get("Upgrade", "").lower() == "websocket" and self.exchange.accepts(request.path):
             return await self._websocket(request)
         self.requests_total += 1
-        route = self._routes.get(request.path)
-        if route is None or request.method != "GET":
+        key = request.path if request.method == "GET" else f"{request.method} {request.path}"
+        route = self._routes.get(key)
+        if route is None:
             self.unknown_requests = [*self.unknown_requests[-99:], f"{request.method} {request.path_qs}"]
             reply = Reply(self.exchange.rest_error(404), 404)
         else:

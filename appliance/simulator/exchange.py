@@ -88,6 +88,8 @@ class Exchange(ABC):
     numbered: ClassVar[bool] = False
     """Each connection counts its messages, so a message cannot be shared between connections."""
     has_checksum: ClassVar[bool] = False
+    options: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """What can be played in several ways, such as generations of messages: name to values, usual first."""
     ping_seconds: ClassVar[float | None] = None
     pong_seconds: ClassVar[float] = 60.0
 
@@ -100,6 +102,7 @@ class Exchange(ABC):
         self.by_name: dict[str, SimulatedBook] = {}
         self.topics: dict[Topic, dict[int, Connection]] = {}
         self.muted: set[tuple[int, Topic]] = set()
+        self.chosen = {name: values[0] for name, values in self.options.items()}
         for flow in flows:
             book = SimulatedBook(flow, self.native(flow.instrument))
             self.books[book.symbol] = self.by_name[book.name] = book
@@ -109,6 +112,15 @@ class Exchange(ABC):
     def adapt(cls, instrument: Instrument) -> Instrument:
         """The instrument with this exchange's decimals."""
         return instrument
+
+    def choose(self, name: str, value: str) -> None:
+        """Play an option in another way than the usual. Raises ValueError for what does not exist."""
+        if value not in self.options.get(name, ()):
+            offered = [f"{self.id}.{each}={'|'.join(values)}" for each, values in self.options.items()]
+            raise ValueError(
+                f"{self.id} has no option {name}={value}; there are: {', '.join(offered) or 'none'}"
+            )
+        self.chosen[name] = value
 
     # --- what a protocol supplies
 
@@ -127,6 +139,10 @@ class Exchange(ABC):
     @abstractmethod
     def routes(self) -> dict[str, Route]:
         """REST: GET path -> handler of its query. ``"POST /path"`` is a path that is posted to."""
+
+    def route(self, path: str) -> Route | None:
+        """REST: the handler of a path that carries arguments of its own, such as ``/book/BTCUSD/P0``."""
+        return None
 
     @abstractmethod
     def on_text(self, connection: Connection, text: str) -> None:
@@ -163,7 +179,7 @@ class Exchange(ABC):
         """The exchange's service restarted: ids begin anew where the exchange does that."""
 
     def data_frame(self, payload: bytes) -> bytes:
-        """A message as the frame that carries it: text, unless the exchange sends binary or compressed ones."""
+        """The frame that carries a message: text, unless the exchange sends binary or compressed ones."""
         return text_frame(payload)
 
     def number(self, connection: Connection, payload: bytes) -> bytes:

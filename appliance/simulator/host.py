@@ -305,7 +305,9 @@ class Host:
             return await self._websocket(request)
         self.requests_total += 1
         key = request.path if request.method == "GET" else f"{request.method} {request.path}"
-        route = self._routes.get(key)
+        route = self._routes.get(key) or (
+            self.exchange.route(request.path) if request.method == "GET" else None
+        )
         if route is None:
             self.unknown_requests = [*self.unknown_requests[-99:], f"{request.method} {request.path_qs}"]
             reply = Reply(self.exchange.rest_error(404), 404)

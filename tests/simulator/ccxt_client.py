@@ -43,7 +43,7 @@ async def main(order: dict[str, Any]) -> None:
     exchange = getattr(ccxt.pro, order["exchange"])({"cafile": order["ca_file"], "newUpdates": False})
     hosts = {"https": order["rest_url"], "wss": "/".join(order["websocket_url"].split("/")[:3])}
     exchange.urls["api"] = redirect(exchange.urls["api"], hosts)
-    if order["exchange"] in ("binance", "okx", "bybit"):
+    if order["exchange"] in ("binance", "okx", "bybit", "bitget"):
         exchange.options["fetchMarkets"] = {"types": ["spot"]}
     loop = asyncio.get_running_loop()
     try:

@@ -45,6 +45,8 @@ async def main(order: dict[str, Any]) -> None:
     exchange.urls["api"] = redirect(exchange.urls["api"], hosts)
     if order["exchange"] in ("binance", "okx", "bybit", "bitget"):
         exchange.options["fetchMarkets"] = {"types": ["spot"]}
+    elif order["exchange"] == "htx":
+        exchange.options["fetchMarkets"] = {"types": {"spot": True}}
     loop = asyncio.get_running_loop()
     try:
         await exchange.load_markets()

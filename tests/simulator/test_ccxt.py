@@ -24,6 +24,7 @@ LIMITS: dict[str, tuple[int | None, int | None]] = {
     "bybit": (200, 200),
     "kraken": (100, 100),
     "bitget": (None, 200),
+    "htx": (150, 150),
 }
 # where ccxt asks for no more than the best hundred levels, the book has fewer
 LEVELS = {"mexc": 80}

@@ -136,7 +136,7 @@ def java(number: float) -> str:
 
 
 async def test_a_snapshot_that_is_older_than_the_newest_push(play: Any, follow: Any) -> None:
-    """The answer is of the time of the question and comes three pushes later: a client must have kept them."""
+    """The answer is of the time of the question and comes three pushes later: a client must keep those."""
     played = await play("htx", options=("htx.snapshot_lag=3",))
     client = await played.connect()
     await client.send({"sub": TOPIC, "id": "id1"})

@@ -182,7 +182,7 @@ async def test_rows_and_windows(play: Any, length: int) -> None:
         client = await opened(played, 0, name, length=str(length))
         await played.step(150, symbol)
         await client.send({"event": "ping", "cid": 5})
-        book, exponents = Book(), 0
+        book = Book()
         while '"cid":5' not in (text := await client.text()):
             if text.startswith("["):
                 book.apply(text[text.index(",") :])

@@ -29,6 +29,7 @@ LIMITS: dict[str, tuple[int | None, int | None]] = {
     "htx": (150, 150),
     "bitfinex": (100, 100),
     "bingx": (None, 100),
+    "mexc": (None, None),
 }
 # where ccxt asks for no more than the best hundred levels, the book has fewer
 LEVELS = {"mexc": 80}

@@ -163,7 +163,7 @@ class Exchange(ABC):
         """The exchange's service restarted: ids begin anew where the exchange does that."""
 
     def data_frame(self, payload: bytes) -> bytes:
-        """A message as the frame that carries it: text, unless the exchange sends binary or compressed ones."""
+        """The frame that carries a message: text, unless the exchange sends binary or compressed ones."""
         return text_frame(payload)
 
     def number(self, connection: Connection, payload: bytes) -> bytes:

@@ -24,11 +24,13 @@ import msgspec
 from appliance import config_read, preflight
 from appliance.config import Config, Exchange
 from appliance.observe import Observer
+from appliance.placement import GATEWAY, place_configured
 from appliance.probe import answers
 from appliance.processes import Child
 from appliance.progress import Progress
 from handlers.errors import UnavailableError
 from handlers.logs import DETAIL_VARIABLE, Log
+from hw.machine import read as read_machine
 
 EFFECTIVE_NAME = "up.toml"
 STATUS_NAME = "up.status.json"
@@ -65,12 +67,6 @@ def child_environment(environment: Mapping[str, str], *, verbose: bool = False) 
     if verbose:
         mine[DETAIL_VARIABLE] = "1"
     return {name: value for name, value in mine.items() if not name.startswith(tables)}
-
-
-def cores_for(processes: int) -> list[int]:
-    """A core for each process, the first left to everything else; none where there are too few."""
-    cores = sorted(os.sched_getaffinity(0))
-    return cores[1 : processes + 1] if len(cores) > processes else []
 
 
 class Supervisor:
@@ -197,20 +193,18 @@ class Supervisor:
         return msgspec.structs.replace(self.config, exchange=tables)
 
     def _pin(self) -> None:
-        """Gives each feed and the gateway a core of its own where there are enough."""
-        names = [name for name in self.config.exchanges.enabled if self.config.of(name).cpu is None]
-        own_gateway = self.config.gateway.cpu is None
-        cores = cores_for(len(self.config.exchanges.enabled) + 1)
-        if not cores or len(names) < len(self.config.exchanges.enabled) or not own_gateway:
-            return  # too few, or somebody has thought about it
+        """Gives each feed and the gateway the core that fits it, where the machine has enough."""
+        placement = place_configured(self.config, read_machine())
         tables = {
             name: msgspec.structs.replace(self.config.exchange.get(name, Exchange()), cpu=core)
-            for name, core in zip(names, cores, strict=False)
+            for name, core in placement.cores.items()
+            if name != GATEWAY
         }
-        gateway = msgspec.structs.replace(self.config.gateway, cpu=cores[-1])
+        gateway = msgspec.structs.replace(self.config.gateway, cpu=placement.cores[GATEWAY])
         self.config = msgspec.structs.replace(
             self.config, exchange={**self.config.exchange, **tables}, gateway=gateway
         )
+        self._log.detail("placed", why=placement.why)
 
     # Running
 

@@ -15,6 +15,7 @@ from appliance.commands import add_config, add_json, config_of, words
 from appliance.commands.feed import settings
 from appliance.config import Config
 from appliance.lines import json_line
+from appliance.placement import place_configured, told
 from handlers.errors import UsageError
 from handlers.facts import Venue
 from handlers.feed import list_symbols
@@ -24,6 +25,7 @@ from handlers.planning import VenuePlan, plan
 from handlers.registry import venue as venue_of
 from handlers.rest import Rest
 from handlers.symbols import choose
+from hw.machine import read as read_machine
 
 EXAMPLES = """
   bookwire plan
@@ -58,10 +60,10 @@ def run(arguments: argparse.Namespace) -> int:
     rows = [_plan(config, name, symbols) for name, symbols in names.items()]
     for row, memory in rows:
         if arguments.json:
-            told = {**asdict(row), "warm_up_s": row.warm_up_s, "shared_memory_bytes": memory}
-            print(json_line(told))
+            print(json_line({**asdict(row), "warm_up_s": row.warm_up_s, "shared_memory_bytes": memory}))
     if not arguments.json:
         print(_table(rows))
+        print(told(place_configured(config, read_machine())))
     return 0
 
 

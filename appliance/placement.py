@@ -1,7 +1,7 @@
 """Which process runs on which core: feeds near the NIC, siblings idle, a core kept for everything else.
 
-Pure: a machine and the exchanges' weights go in, a table comes out, which ``bookwire plan`` prints and the
-supervisor obeys. A core that the configuration names is taken as said.
+``place`` is pure: a machine and the exchanges' weights go in, a table comes out, which ``bookwire plan``
+prints and each process obeys. A core that the configuration names is taken as said.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from appliance.config import Config
 from handlers.facts import Venue
 from handlers.registry import venue
 from hw.cpu import Cpu
-from hw.machine import Machine
+from hw.machine import Machine, read
 from hw.tree import cpu_text
 
 GATEWAY = "gateway"
@@ -119,6 +119,14 @@ def place_configured(config: Config, machine: Machine) -> Placement:
         fixed[GATEWAY] = config.gateway.cpu
     weights = {name: weight(venue(name), len(table.symbols)) for name, table in tables.items()}
     return place(machine, weights, os.sched_getaffinity(0), fixed=fixed)
+
+
+def core_of(config: Config, process: str) -> int | None:
+    """The core of one process of this machine; None where the scheduler may choose.
+
+    Each process works it out for itself, from the same configuration and machine as all the others.
+    """
+    return place_configured(config, read()).cores.get(process)
 
 
 def told(placement: Placement) -> str:

@@ -24,13 +24,11 @@ import msgspec
 from appliance import config_read, preflight
 from appliance.config import Config, Exchange
 from appliance.observe import Observer
-from appliance.placement import GATEWAY, place_configured
 from appliance.probe import answers
 from appliance.processes import Child
 from appliance.progress import Progress
 from handlers.errors import UnavailableError
 from handlers.logs import DETAIL_VARIABLE, Log
-from hw.machine import read as read_machine
 
 EFFECTIVE_NAME = "up.toml"
 STATUS_NAME = "up.status.json"
@@ -105,7 +103,6 @@ class Supervisor:
     async def _start(self) -> None:
         if self.options.simulate:
             await self._start_simulators()
-        self._pin()
         effective = self.config.box.run_dir / EFFECTIVE_NAME
         effective.write_text(config_read.to_toml(self.config), encoding="utf-8")
         given = ("--config", str(effective))
@@ -191,20 +188,6 @@ class Supervisor:
                 source_address=SIMULATED_SOURCE,
             )
         return msgspec.structs.replace(self.config, exchange=tables)
-
-    def _pin(self) -> None:
-        """Gives each feed and the gateway the core that fits it, where the machine has enough."""
-        placement = place_configured(self.config, read_machine())
-        tables = {
-            name: msgspec.structs.replace(self.config.exchange.get(name, Exchange()), cpu=core)
-            for name, core in placement.cores.items()
-            if name != GATEWAY
-        }
-        gateway = msgspec.structs.replace(self.config.gateway, cpu=placement.cores[GATEWAY])
-        self.config = msgspec.structs.replace(
-            self.config, exchange={**self.config.exchange, **tables}, gateway=gateway
-        )
-        self._log.detail("placed", why=placement.why)
 
     # Running
 

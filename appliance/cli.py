@@ -34,6 +34,8 @@ COMMANDS = {
     "gateway": "run the WebSocket gateway",
     "http": "run REST, health and metrics",
     "simulate": "play exchanges on this machine",
+    "doctor": "say what this box can do and what is wrong with it",
+    "plan": "say what a start will cost the exchanges' limits, before it",
     "exchanges": "list the exchanges",
     "symbols": "list the symbols that run here",
     "top": "show live best prices",

@@ -67,12 +67,6 @@ def child_environment(environment: Mapping[str, str], *, verbose: bool = False) 
     return {name: value for name, value in mine.items() if not name.startswith(tables)}
 
 
-def cores_for(processes: int) -> list[int]:
-    """A core for each process, the first left to everything else; none where there are too few."""
-    cores = sorted(os.sched_getaffinity(0))
-    return cores[1 : processes + 1] if len(cores) > processes else []
-
-
 class Supervisor:
     """One run of ``bookwire up``."""
 
@@ -109,7 +103,6 @@ class Supervisor:
     async def _start(self) -> None:
         if self.options.simulate:
             await self._start_simulators()
-        self._pin()
         effective = self.config.box.run_dir / EFFECTIVE_NAME
         effective.write_text(config_read.to_toml(self.config), encoding="utf-8")
         given = ("--config", str(effective))
@@ -195,22 +188,6 @@ class Supervisor:
                 source_address=SIMULATED_SOURCE,
             )
         return msgspec.structs.replace(self.config, exchange=tables)
-
-    def _pin(self) -> None:
-        """Gives each feed and the gateway a core of its own where there are enough."""
-        names = [name for name in self.config.exchanges.enabled if self.config.of(name).cpu is None]
-        own_gateway = self.config.gateway.cpu is None
-        cores = cores_for(len(self.config.exchanges.enabled) + 1)
-        if not cores or len(names) < len(self.config.exchanges.enabled) or not own_gateway:
-            return  # too few, or somebody has thought about it
-        tables = {
-            name: msgspec.structs.replace(self.config.exchange.get(name, Exchange()), cpu=core)
-            for name, core in zip(names, cores, strict=False)
-        }
-        gateway = msgspec.structs.replace(self.config.gateway, cpu=cores[-1])
-        self.config = msgspec.structs.replace(
-            self.config, exchange={**self.config.exchange, **tables}, gateway=gateway
-        )
 
     # Running
 

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import count
 from typing import Any
 
 import orjson
@@ -29,6 +30,7 @@ from gateway.settings import HttpSettings, SettingsError
 from handlers.errors import SetupError
 from handlers.logs import Log
 from handlers.registry import EXCHANGES
+from handlers.service import Service
 
 NOT_FOUND = {Refusal.UNKNOWN_CHANNEL, Refusal.UNKNOWN_EXCHANGE, Refusal.UNKNOWN_SYMBOL}
 LEVEL_BYTES_MAX = 160
@@ -207,7 +209,14 @@ async def _serve(settings: HttpSettings, log: Log, ready: Ready | None) -> None:
         log.detail("listening", host=settings.host, port=port)
         if ready:
             ready(settings.host, port)
+        service, turns = Service(), count()
+        service.tell("READY=1")
+        attending = loop.create_task(
+            service.attend(lambda: next(turns), lambda: f"serving on {settings.host}:{port}")
+        )
         await stopped.wait()
+        attending.cancel()
+        service.tell("STOPPING=1")
         await runner.cleanup()
     log.detail("stopped")
 

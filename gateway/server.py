@@ -15,11 +15,13 @@ import orjson
 
 from gateway.directory import SegmentDirectory
 from gateway.native_loop import Event, EventType, NativeLoop
+from gateway.observe import read_gateway_stats
 from gateway.requests import Requests
 from gateway.settings import GatewaySettings, SettingsError
 from handlers.errors import SetupError, UnavailableError
 from handlers.logs import Log
 from handlers.registry import EXCHANGES
+from handlers.service import Service, handed_listener
 
 BACKLOG = 1024
 STOP_PATIENCE_S = 3.0
@@ -29,7 +31,13 @@ Ready = Callable[[str, int], None]
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises UnavailableError saying what to do when the address is taken."""
+    """The service manager's socket, or one of our own.
+
+    Raises UnavailableError saying what to do when the address is taken.
+    """
+    handed = handed_listener()
+    if handed is not None:
+        return handed
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
@@ -79,11 +87,13 @@ class Server:
         self._directory = SegmentDirectory(settings.shm_dir, settings.writer_patience_ms)
         self._requests = Requests(settings, self._directory, self._loop, tokens)
         self._stopped = asyncio.Event()
+        self._service = Service()
         self._lost: set[str] = set()  # exchanges that went and did not come back
 
     def stop(self, why: str) -> None:
         """Tells every client that it should come again, closes all, ends ``serve()``."""
         self._log.detail("stopping", why=why)
+        self._service.tell("STOPPING=1", f"STATUS={why}")
         notice = {"type": "reconnect", "reason": why, "deadline_ms": 1000}
         self._loop.send_all(orjson.dumps(notice))
         self._loop.stop()
@@ -96,12 +106,25 @@ class Server:
         self._loop.start()
         if ready:
             ready(self._settings.host, self.port)
+        self._service.tell("READY=1")
+        attending = loop.create_task(self._service.attend(self._turns, self._status))
         try:
             await self._stopped.wait()
         finally:
+            attending.cancel()
             loop.remove_reader(self._loop.event_fd)
             self._loop.free()
             self._directory.close()
+
+    def _turns(self) -> int:
+        """How often the native loop turned."""
+        stats = read_gateway_stats(self._settings.shm_dir / "gateway.stats")
+        return stats.counters["loop_turns"] if stats else 0
+
+    def _status(self) -> str:
+        stats = read_gateway_stats(self._settings.shm_dir / "gateway.stats")
+        counters = stats.counters if stats else {}
+        return f"{counters.get('clients', 0)} clients, {counters.get('segments_open', 0)} exchanges"
 
     def _drain(self) -> None:
         with contextlib.suppress(BlockingIOError):

@@ -15,7 +15,6 @@ from dataclasses import replace
 
 import orjson
 
-from handlers._ffi import lib
 from handlers.backoff import Backoff
 from handlers.budget import SharedBudget
 from handlers.errors import SetupError, UnavailableError
@@ -24,6 +23,7 @@ from handlers.keeper import Keeper
 from handlers.lines import Line
 from handlers.logs import Log
 from handlers.native_feed import NativeFeed
+from handlers.planning import CONNECTIONS_MAX, WARM_UP_S, affordable_snapshot
 from handlers.registry import venue as venue_of
 from handlers.rest import Rest, RestError
 from handlers.settings import FeedSettings
@@ -31,7 +31,6 @@ from handlers.subscriptions import shard
 from handlers.symbols import choose
 
 SYMBOLS_TRIES = 4
-WARM_UP_S = 300.0  # all snapshots of a start should fit the REST budget of so many seconds
 
 
 def run(settings: FeedSettings) -> int:
@@ -85,10 +84,9 @@ async def list_symbols(venue: Venue, rest: Rest, log: Log) -> list[Instrument]:
 
 def affordable(venue: Venue, books: int) -> Venue:
     """The venue with the deepest REST snapshot that all books can have within the warm-up."""
-    rate = venue.limits.rest
-    budget = rate.count / rate.per_s * WARM_UP_S
-    fitting = [how for how in venue.snapshots if books * how.weight <= budget]
-    return replace(venue, snapshots=tuple((fitting or venue.snapshots[-1:])[:1]))
+    if not venue.snapshots:
+        return venue
+    return replace(venue, snapshots=(venue.snapshots[affordable_snapshot(venue, books)],))
 
 
 def address_permit(venue: Venue, settings: FeedSettings) -> Callable[[], bool]:
@@ -101,7 +99,7 @@ def address_permit(venue: Venue, settings: FeedSettings) -> Callable[[], bool]:
 
 
 async def _keep(venue: Venue, settings: FeedSettings, rest: Rest, books: list[Instrument], log: Log) -> int:
-    shards = shard(venue, [row.native for row in books], lib.BW_FEED_CONNECTIONS_MAX - 1)
+    shards = shard(venue, [row.native for row in books], CONNECTIONS_MAX)
     native = NativeFeed(venue, settings, len(books), len(shards) + 1)
     try:
         index = {row.native: native.add_book(row) for row in books}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 import msgspec
 
 from appliance.commands import add_config, config_of
 from appliance.config import Config
+from appliance.placement import core_of
 from handlers.registry import venue
 from handlers.settings import FeedSettings
 
@@ -36,7 +38,9 @@ def settings(config: Config, exchange: str) -> FeedSettings:
 
 def run(arguments: argparse.Namespace) -> int:
     """Until a signal."""
-    told = settings(config_of(arguments), arguments.exchange)
+    config = config_of(arguments)
+    told = settings(config, arguments.exchange)
+    told = replace(told, cpu=core_of(config, arguments.exchange))
     from handlers.feed import run as keep  # the native part, which other commands do without
 
     return keep(told)

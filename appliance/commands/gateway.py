@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 import msgspec
 
 from appliance.commands import add_config, config_of
 from appliance.config import Config
+from appliance.placement import GATEWAY, core_of
 from gateway.settings import GatewaySettings, SettingsError
 from handlers.errors import SetupError
 
@@ -39,7 +41,8 @@ def settings(config: Config) -> GatewaySettings:
 def run(arguments: argparse.Namespace) -> int:
     """Until a signal."""
     listen = {"host": arguments.host, "port": arguments.port}
-    told = settings(config_of(arguments, gateway=listen))
+    config = config_of(arguments, gateway=listen)
+    told = replace(settings(config), cpu=core_of(config, GATEWAY))
     from gateway.server import run as serve  # the native part, which other commands do without
 
     return serve(told)

@@ -117,3 +117,17 @@ def test_bad_input_ends_before_anything_starts(
     done = bookwire(*arguments, *more)
     assert (done.returncode, done.stdout) == (code, ""), done.stderr
     assert said in done.stderr
+
+
+def test_a_plan_counts_without_dialling_anybody(nowhere: tuple[str, ...]) -> None:
+    done = bookwire("plan", "--exchanges", "binance", "--books", "1500", "--json", *nowhere)
+    row = json.loads(done.stdout)
+    assert (done.returncode, row["venue"], row["books"]) == (0, "binance", 1500)
+    assert row["warm_up_s"] > 60
+    assert row["shared_memory_bytes"] > 100 << 20
+
+
+def test_a_pattern_is_planned_only_with_a_count(nowhere: tuple[str, ...]) -> None:
+    done = bookwire("plan", "--exchanges", "okx", "--symbols", "*", *nowhere)
+    assert done.returncode == 64
+    assert "--list" in done.stderr

@@ -84,6 +84,8 @@ class Exchange(ABC):
 
     id: ClassVar[str]
     default_quote: ClassVar[str] = "USDT"
+    kinds: ClassVar[frozenset[str]] = frozenset({"spot"})
+    """Kinds of instruments it lists: spot, linear, inverse."""
     websocket_path: ClassVar[str]
     numbered: ClassVar[bool] = False
     """Each connection counts its messages, so a message cannot be shared between connections."""
@@ -92,6 +94,10 @@ class Exchange(ABC):
     """What can be played in several ways, such as generations of messages: name to values, usual first."""
     ping_seconds: ClassVar[float | None] = None
     pong_seconds: ClassVar[float] = 60.0
+    answers_pings: ClassVar[bool] = True
+    """Does it answer the ping frames of clients?"""
+    connections_max: ClassVar[int | None] = None
+    """Connections of one address; one more is answered with status 429."""
 
     def __init__(self, flows: Iterable[Flow], seed: int, *, limits: bool = True) -> None:
         self.clock = Clock()
@@ -103,6 +109,7 @@ class Exchange(ABC):
         self.topics: dict[Topic, dict[int, Connection]] = {}
         self.muted: set[tuple[int, Topic]] = set()
         self.chosen = {name: values[0] for name, values in self.options.items()}
+        self.repeated: dict[Topic, float] = {}
         for flow in flows:
             book = SimulatedBook(flow, self.native(flow.instrument))
             self.books[book.symbol] = self.by_name[book.name] = book
@@ -240,6 +247,21 @@ class Exchange(ABC):
         payload = self.snapshot(topic)
         if payload is not None:
             self.say(connection, payload)
+
+    def publish(self, topic: Topic, payload: bytes) -> None:
+        """Send all readers of a topic a message that no update caused."""
+        for connection, raw in self.frames([(topic, payload)]):
+            connection.send(raw)
+
+    def repeat_books(self, now: float, seconds: float) -> None:
+        """Send the whole book of each topic again after so many seconds; call it from `second`."""
+        due = {topic: self.repeated.get(topic, now) for topic in self.topics if topic.symbol}
+        for topic, since in due.items():
+            payload = self.snapshot(topic) if now - since >= seconds else None
+            if payload is not None:
+                due[topic] = now
+                self.publish(topic, payload)
+        self.repeated = due
 
     def silent(self, symbol: str) -> bool:
         """Is the symbol under a silence that only `resume` ends?"""

@@ -302,7 +302,10 @@ class Host:
 
     async def _any(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket" and self.exchange.accepts(request.path):
-            return await self._websocket(request)
+            most = self.exchange.connections_max
+            if most is None or not self.exchange.limits or len(self.connections) < most:
+                return await self._websocket(request)
+            return web.Response(status=429, body=self.exchange.rest_error(429))
         self.requests_total += 1
         key = request.path if request.method == "GET" else f"{request.method} {request.path}"
         route = self._routes.get(key) or (
@@ -346,7 +349,7 @@ class Host:
             connection.received_at = [each for each in connection.received_at if each > now - 1.0] + [now]
             if message.type is WSMsgType.TEXT:
                 self.exchange.on_text(connection, message.data)
-            elif message.type is WSMsgType.PING:
+            elif message.type is WSMsgType.PING and self.exchange.answers_pings:
                 connection.pong(message.data)
             elif message.type is WSMsgType.PONG:
                 connection.state["ponged"] = now

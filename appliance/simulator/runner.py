@@ -73,6 +73,9 @@ class Simulator:
             ]
         except ValueError as error:
             raise SimulatorError(str(error), BAD_NAME) from error
+        for each in instruments:
+            if each.kind not in kind.kinds:
+                raise SimulatorError(f"{name} lists no {each.kind} perpetuals: {each.symbol}", BAD_NAME)
         flows = [Flow(each, settings.levels, f"{settings.seed}:{name}:{each.symbol}") for each in instruments]
         exchange = kind(flows, settings.seed, limits=settings.limits)
         for option in settings.options:

@@ -328,6 +328,11 @@ class Follower:
             {plain(key): plain(value) for key, value in each.items()}
             for each in (self.book.bids, self.book.asks)
         ]
+        if self.played.exchange in DIALECTS and not DIALECTS[self.played.exchange].windowed:
+            mine = [
+                dict(sorted(side.items(), key=lambda each: sign * Decimal(each[0]))[: len(true)])
+                for side, true, sign in zip(mine, (bids, asks), (-1, 1), strict=True)
+            ]
         return mine == [bids, asks]
 
 

@@ -44,7 +44,8 @@ class Dialect:
     is_book: Callable[[Any], bool]
     order_of: Callable[[Any], Any]
     rest: tuple[str, dict[str, str]]
-    depth: int | None = None
+    depth: int | None = None  # levels of each side that are known
+    windowed: bool = True  # no others are shown
     before: tuple[Json, ...] = ()
     text: Callable[[str | bytes], str] = as_sent
     is_heartbeat: Callable[[Any], bool] = nothing
@@ -53,6 +54,10 @@ class Dialect:
     one_frame_per_update: bool = True
     one_count_per_connection: bool = False
     has_checksum: bool = False
+    checks_sums: bool = False  # a wrong book shows in the checksum of its next message
+    sees_gaps: bool = True  # what is lost shows in the next message
+    counts: bool = True  # messages are numbered
+    acknowledges: bool = True  # unsubscribing is answered
 
     def flat(self, message: Any) -> str:
         """A message as text to look for words in."""

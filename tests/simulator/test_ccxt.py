@@ -30,10 +30,27 @@ LIMITS: dict[str, tuple[int | None, int | None]] = {
     "bitfinex": (100, 100),
     "bingx": (None, 100),
     "mexc": (None, None),
+    "phemex": (None, 30),
+    "lbank": (None, 100),
+    "bitmart": (None, 100),
+    "coinex": (50, 50),
+    "ascendex": (None, None),
+    "deribit": (None, None),
 }
-# where ccxt asks for no more than the best hundred levels, the book has fewer
-LEVELS = {"mexc": 80}
-Watch = Callable[[Any, int | None], Awaitable["Watcher"]]
+# where ccxt asks for no more than the best so many levels, the book has fewer
+LEVELS = {"mexc": 80, "ascendex": 400}
+# perpetuals: canonical names and ccxt's
+PERPETUALS = {
+    "phemex": {f"{base}-USDT-PERPETUAL": f"{base}/USDT:USDT" for base in ("BTC", "ETH", "SOL")},
+    "deribit": {
+        "BTC-PERPETUAL": "BTC/USD:BTC",
+        "ETH-USDC-PERPETUAL": "ETH/USDC:USDC",
+        "BTC-USDC": "BTC/USDC",
+    },
+}
+# known to an older ccxt only
+OLDER = ("ascendex", "bitmart", "coinex")
+Watch = Callable[[Any, int | None, list[str]], Awaitable["Watcher"]]
 
 
 class Watcher:
@@ -63,16 +80,15 @@ class Watcher:
 @pytest.fixture
 async def watch() -> AsyncIterator[Watch]:
     """Start ccxt on an exchange; it has a book of every symbol when this returns."""
-    default = Path(__file__).parents[2] / ".peers" / "bin" / "python"
-    interpreter = Path(os.environ.get("BOOKWIRE_PEERS_PYTHON", default))
-    if not interpreter.exists():
-        pytest.skip(
-            f"no peers at {interpreter} (`make peers`, or BOOKWIRE_PEERS_PYTHON names their interpreter)"
-        )
     started: list[asyncio.subprocess.Process] = []
 
-    async def start(played: Any, limit: int | None) -> Watcher:
-        symbols = [symbol.replace("-", "/") for symbol in SYMBOLS]
+    async def start(played: Any, limit: int | None, symbols: list[str]) -> Watcher:
+        older = played.exchange in OLDER
+        variable = "BOOKWIRE_PEERS_OLD_PYTHON" if older else "BOOKWIRE_PEERS_PYTHON"
+        default = Path(__file__).parents[2] / (".peers-old" if older else ".peers") / "bin" / "python"
+        interpreter = Path(os.environ.get(variable, default))
+        if not interpreter.exists():
+            pytest.skip(f"no peers at {interpreter} (`make peers`, or {variable} names their interpreter)")
         order = {**played.where, "ca_file": played.simulator.ready()["ca_file"], "exchange": played.exchange}
         process = await asyncio.create_subprocess_exec(
             interpreter,
@@ -106,17 +122,27 @@ def as_floats(rows: list[list[Any]]) -> list[list[float]]:
 async def test_its_book_is_the_true_book_after_a_thousand_updates(
     play: Any, watch: Watch, exchange: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limit, depth = LIMITS[exchange]
     # ccxt writes amounts below 1e-6 without exponent, which is not what Bitfinex hashes
     monkeypatch.setattr(EXCHANGES["bitfinex"], "amount_decimals", 6)
-    levels = LEVELS.get(exchange, 600)
-    played = await play(exchange, symbols=SYMBOLS, levels=levels, limits=True, rate=20.0, paused=False)
-    watcher = await watch(played, limit)
+    await follow_a_thousand(play, watch, exchange, {each: each.replace("-", "/") for each in SYMBOLS})
+
+
+@pytest.mark.parametrize("exchange", sorted(PERPETUALS))
+async def test_its_books_of_perpetuals_are_the_true_ones(play: Any, watch: Watch, exchange: str) -> None:
+    await follow_a_thousand(play, watch, exchange, PERPETUALS[exchange])
+
+
+async def follow_a_thousand(play: Any, watch: Watch, exchange: str, names: dict[str, str]) -> None:
+    """Watch 1,000 updates of the symbols, then compare at rest."""
+    limit, depth = LIMITS[exchange]
+    levels, symbols = LEVELS.get(exchange, 600), tuple(names)
+    played = await play(exchange, symbols=symbols, levels=levels, limits=True, rate=20.0, paused=False)
+    watcher = await watch(played, limit, [*names.values()])
     before = (await played.control("/counts"))["updates"]
     await played.control("/rate", {"rate": 400})
     while True:
         now = (await played.control("/counts"))["updates"]
-        if all(now[symbol] - before[symbol] >= UPDATES for symbol in SYMBOLS):
+        if all(now[symbol] - before[symbol] >= UPDATES for symbol in symbols):
             break
         await asyncio.sleep(0.1)
     await played.control("/pause", {})
@@ -124,20 +150,19 @@ async def test_its_book_is_the_true_book_after_a_thousand_updates(
     assert counts["unknown_requests"] == []
 
     query = f"?depth={depth}" if depth else ""
-    true = {symbol: await played.control(f"/book/{symbol}{query}") for symbol in SYMBOLS}
+    true = {symbol: await played.control(f"/book/{symbol}{query}") for symbol in symbols}
     async with asyncio.timeout(20):
         while True:
             books = await watcher.books()
-            wrong = [each for each in SYMBOLS if not is_same(books[each.replace("-", "/")], true[each])]
+            wrong = [each for each in symbols if not is_same(books[names[each]], true[each])]
             if not wrong:
                 break
             await asyncio.sleep(0.2)
-    for symbol in SYMBOLS:
-        book, expected = books[symbol.replace("-", "/")], true[symbol]
+    for symbol in symbols:
+        book, expected = books[names[symbol]], true[symbol]
         assert len(book["bids"]) == len(expected["bids"]) >= min(depth or 400, 0.6 * levels)
-        sequence = expected["sequence"].get("lastUpdateId") or expected["sequence"].get("seqId")
-        if sequence is not None:
-            assert book["nonce"] == sequence
+        for name in {"lastUpdateId", "seqId", "sequence", "seqnum"} & expected["sequence"].keys():
+            assert book["nonce"] == expected["sequence"][name]
 
 
 def is_same(book: dict[str, Any], true: dict[str, Any]) -> bool:

@@ -169,7 +169,8 @@ class Lbank(Exchange):
             "/v2/accuracy.do": self._limited(self._accuracy),
             "/v2/currencyPairs.do": self._limited(lambda query: self._ok([*self.by_name])),
             "/v2/timestamp.do": self._limited(lambda query: self._ok(self.clock.now_ms())),
-            # asked for by clients that also know the contracts
+            # asked for by clients that also know the coins and the contracts
+            "/v2/withdrawConfigs.do": self._limited(lambda query: self._ok([])),
             "/cfd/openApi/v1/pub/instrument": lambda query: json_reply(
                 {"data": [], "error_code": 0, "msg": "Success", "result": "true", "success": True}
             ),

@@ -102,7 +102,7 @@ async def watch() -> AsyncIterator[Watch]:
         started.append(process)
         watcher = Watcher(process)
         markets = await watcher.line()
-        assert set(symbols) < set(markets["markets"])
+        assert set(symbols) <= set(markets["markets"])
         assert await watcher.line() == {"watching": True}
         return watcher
 

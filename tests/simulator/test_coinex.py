@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import websockets
-from shapes import paths, recorded_texts
+from message_shapes import paths, recorded_texts
 
 
 async def subscribed(played: Any, *markets: list[Any]) -> Any:

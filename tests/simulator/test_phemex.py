@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import websockets
-from shapes import paths, recorded_texts
+from message_shapes import paths, recorded_texts
 
 PERPETUALS = ("BTC-USDT", "BTC-USDT-PERPETUAL", "1000SHIB-USDT-PERPETUAL", "SHIB-USDT")
 

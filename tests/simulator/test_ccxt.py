@@ -22,6 +22,11 @@ UPDATES = 1000
 LIMITS: dict[str, tuple[int | None, int | None]] = {
     "binance": (None, None),
     "coinbase": (None, None),
+    "gemini": (None, None),
+    "cryptocom": (50, 50),
+    "gateio": (400, 400),
+    "kucoin": (None, None),
+    "upbit": (None, 15),
     "okx": (None, 400),
     "bybit": (200, 200),
     "kraken": (100, 100),
@@ -32,7 +37,7 @@ LIMITS: dict[str, tuple[int | None, int | None]] = {
     "mexc": (None, None),
 }
 # where ccxt asks for no more than the best hundred levels, the book has fewer
-LEVELS = {"mexc": 80}
+LEVELS = {"kucoin": 80, "mexc": 80}
 Watch = Callable[[Any, int | None], Awaitable["Watcher"]]
 
 
@@ -86,7 +91,7 @@ async def watch() -> AsyncIterator[Watch]:
         started.append(process)
         watcher = Watcher(process)
         markets = await watcher.line()
-        assert set(symbols) < set(markets["markets"])
+        assert set(symbols) <= set(markets["markets"])
         assert await watcher.line() == {"watching": True}
         return watcher
 
@@ -135,7 +140,8 @@ async def test_its_book_is_the_true_book_after_a_thousand_updates(
     for symbol in SYMBOLS:
         book, expected = books[symbol.replace("-", "/")], true[symbol]
         assert len(book["bids"]) == len(expected["bids"]) >= min(depth or 400, 0.6 * levels)
-        sequence = expected["sequence"].get("lastUpdateId") or expected["sequence"].get("seqId")
+        ids = expected["sequence"]
+        sequence = ids.get("lastUpdateId") or ids.get("seqId") or ids.get("sequence")
         if sequence is not None:
             assert book["nonce"] == sequence
 

@@ -33,13 +33,16 @@ async def no_load(follower: Any) -> None:
 @dataclass(frozen=True)
 class Dialect:
     """`question` is what the exchange always answers, `is_answer` knows the answer. `apply(book, message)`
-    puts a message into a `Rebuilt`. `order_of` a book message rises from one to the next."""
+    puts a message into a `Rebuilt`. `order_of` a book message rises from one to the next. `refusal` is a word
+    of the error that refuses a subscription (empty: there is no error). Usually a lost message shows
+    (`shows_gaps`), a subscription `adds` to those before, and the end of one is acknowledged
+    (`acknowledges`)."""
 
     question: str
     is_answer: Callable[[Any], bool]
     native: Callable[[str], str]
-    subscribe: Callable[[str], Json]
-    unsubscribe: Callable[[Any], Json]
+    subscribe: Callable[[str], Any]
+    unsubscribe: Callable[[Any], Any]
     apply: Callable[[Any, Any], None]
     is_book: Callable[[Any], bool]
     order_of: Callable[[Any], Any]
@@ -53,6 +56,9 @@ class Dialect:
     one_frame_per_update: bool = True
     one_count_per_connection: bool = False
     has_checksum: bool = False
+    shows_gaps: bool = True
+    adds: bool = True
+    acknowledges: bool = True
 
     def flat(self, message: Any) -> str:
         """A message as text to look for words in."""

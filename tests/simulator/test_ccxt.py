@@ -38,6 +38,8 @@ LIMITS: dict[str, tuple[int | None, int | None]] = {
 }
 # where ccxt asks for no more than the best hundred levels, the book has fewer
 LEVELS = {"kucoin": 80, "mexc": 80}
+# refuses requests late in the calendar second of connecting, which ccxt does not heed
+WITHOUT_LIMITS = {"cryptocom"}
 Watch = Callable[[Any, int | None], Awaitable["Watcher"]]
 
 
@@ -115,7 +117,8 @@ async def test_its_book_is_the_true_book_after_a_thousand_updates(
     # ccxt writes amounts below 1e-6 without exponent, which is not what Bitfinex hashes
     monkeypatch.setattr(EXCHANGES["bitfinex"], "amount_decimals", 6)
     levels = LEVELS.get(exchange, 600)
-    played = await play(exchange, symbols=SYMBOLS, levels=levels, limits=True, rate=20.0, paused=False)
+    limits = exchange not in WITHOUT_LIMITS
+    played = await play(exchange, symbols=SYMBOLS, levels=levels, limits=limits, rate=20.0, paused=False)
     watcher = await watch(played, limit)
     before = (await played.control("/counts"))["updates"]
     await played.control("/rate", {"rate": 400})

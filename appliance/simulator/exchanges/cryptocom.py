@@ -76,18 +76,17 @@ class Cryptocom(Exchange):
     # --- conversation
 
     def on_open(self, connection: Connection, query: Query) -> None:
-        connection.state.update(beaten_at=connection.opened, unanswered=None, second=(0, 0))
+        second, gone = divmod(self.clock.now_ns(), 1_000_000_000)
+        spent = _REQUESTS_PER_SECOND * gone // 1_000_000_000
+        connection.state.update(beaten_at=connection.opened, unanswered=None, second=(second, spent))
 
     def _too_many(self, connection: Connection) -> bool:
-        """100 requests in a calendar second; in the first one in proportion to what is left of it."""
-        now = self.clock.now_ns()
+        """100 requests in a calendar second, in the first one in proportion to what was left of it."""
+        now = self.clock.now_ns() // 1_000_000_000
         second, count = connection.state["second"]
-        if second == 0:
-            count = _REQUESTS_PER_SECOND * (now % 1_000_000_000) // 1_000_000_000
-        elif second != now // 1_000_000_000:
-            count = 0
-        connection.state["second"] = (now // 1_000_000_000, count + 1)
-        return bool(count >= _REQUESTS_PER_SECOND)
+        count = count + 1 if second == now else 1
+        connection.state["second"] = (now, count)
+        return bool(count > _REQUESTS_PER_SECOND)
 
     def on_text(self, connection: Connection, text: str) -> None:
         try:

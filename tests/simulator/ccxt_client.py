@@ -1,8 +1,9 @@
 """An independent client for test_ccxt.py: ccxt.pro, unmodified but for its URLs and its CA.
 
 Runs in an environment of its own. Argument: a JSON object (exchange, websocket_url, rest_url, ca_file,
-symbols, limit). On stdout, a JSON object a line: the markets it loaded, then that it is watching once every
-symbol has a book, then an answer to each line on stdin: the books as they are at that moment.
+symbols, limit, and perhaps options of ccxt and a query for its spot address). On stdout, in JSON lines: the
+markets it loaded, then that it is watching once every symbol has a book, then an answer to each line on
+stdin, the books as they are at that moment.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ async def main(order: dict[str, Any]) -> None:
         exchange.options["fetchMarkets"] = {"types": {"spot": True}}
     if order["exchange"] == "gemini":
         exchange.options["fetchCurrencies"] = {"webApiEnable": False}  # reads them off a web page
+    exchange.options = exchange.deep_extend(exchange.options, order.get("options", {}))
+    if "spot_query" in order:
+        exchange.urls["api"]["spot"] += order["spot_query"]
     loop = asyncio.get_running_loop()
     try:
         await exchange.load_markets()

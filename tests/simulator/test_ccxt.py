@@ -25,7 +25,9 @@ LIMITS: dict[str, tuple[int | None, int | None]] = {
     "gemini": (None, None),
     "cryptocom": (50, 50),
     "gateio": (400, 400),
+    "gateio order_book_update": (100, None),
     "kucoin": (None, None),
+    "kucoin obu": (None, 50),
     "upbit": (None, 15),
     "okx": (None, 400),
     "bybit": (200, 200),
@@ -37,10 +39,15 @@ LIMITS: dict[str, tuple[int | None, int | None]] = {
     "mexc": (None, None),
 }
 # where ccxt asks for no more than the best hundred levels, the book has fewer
-LEVELS = {"kucoin": 80, "mexc": 80}
+LEVELS = {"gateio order_book_update": 80, "kucoin": 80, "mexc": 80}
+# the generation that ccxt takes when told so by an option or by the address
+WAYS: dict[str, dict[str, Any]] = {
+    "gateio order_book_update": {"spot_query": "?gateeu"},
+    "kucoin obu": {"options": {"watchOrderBook": {"uta": True, "utaDepth": "50"}}},
+}
 # refuses requests late in the calendar second of connecting, which ccxt does not heed
 WITHOUT_LIMITS = {"cryptocom"}
-Watch = Callable[[Any, int | None], Awaitable["Watcher"]]
+Watch = Callable[..., Awaitable["Watcher"]]
 
 
 class Watcher:
@@ -78,13 +85,13 @@ async def watch() -> AsyncIterator[Watch]:
         )
     started: list[asyncio.subprocess.Process] = []
 
-    async def start(played: Any, limit: int | None) -> Watcher:
+    async def start(played: Any, limit: int | None, **way: Any) -> Watcher:
         symbols = [symbol.replace("-", "/") for symbol in SYMBOLS]
         order = {**played.where, "ca_file": played.simulator.ready()["ca_file"], "exchange": played.exchange}
         process = await asyncio.create_subprocess_exec(
             interpreter,
             Path(__file__).with_name("ccxt_client.py"),
-            json.dumps({**order, "symbols": symbols, "limit": limit}),
+            json.dumps({**order, **way, "symbols": symbols, "limit": limit}),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -118,8 +125,10 @@ async def test_its_book_is_the_true_book_after_a_thousand_updates(
     monkeypatch.setattr(EXCHANGES["bitfinex"], "amount_decimals", 6)
     levels = LEVELS.get(exchange, 600)
     limits = exchange not in WITHOUT_LIMITS
-    played = await play(exchange, symbols=SYMBOLS, levels=levels, limits=limits, rate=20.0, paused=False)
-    watcher = await watch(played, limit)
+    name, _, generation = exchange.partition(" ")
+    played = await play(name, symbols=SYMBOLS, levels=levels, limits=limits, rate=20.0, paused=False)
+    watcher = await watch(played, limit, **WAYS.get(exchange, {}))
+    assert all(topic.channel.endswith(generation) for topic in played.host.exchange.topics)
     before = (await played.control("/counts"))["updates"]
     await played.control("/rate", {"rate": 400})
     while True:

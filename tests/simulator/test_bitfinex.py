@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import websockets
-from shapes import paths, recorded_texts
+from message_shapes import paths, recorded_texts
 
 from appliance.simulator.numbers import javascript
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import websockets
-from shapes import paths, recorded_texts
+from message_shapes import paths, recorded_texts
 
 CLASSIC, UNIFIED = "/v2/ws/public", "/v3/ws/public"
 BTC_CLASSIC = {"instType": "SPOT", "channel": "books", "instId": "BTCUSDT"}

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import websockets
-from shapes import paths, recorded_texts
+from message_shapes import paths, recorded_texts
 
 BTC, ETH = "book.BTC_USDT.50", "book.ETH_USDT.50"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import websockets
-from shapes import paths, recorded_texts
+from message_shapes import paths, recorded_texts
 
 OBU, UPDATE = "spot.obu", "spot.order_book_update"
 # the push of 2025-08-01 that the documentation of tardis shows, levels cut

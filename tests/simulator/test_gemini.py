@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 import websockets
-from shapes import paths, recorded_texts
+from message_shapes import paths, recorded_texts
 
 V2 = "/v2/marketdata"
 STREAMS = ["btcusdt@depth@100ms", "ethusdt@depth@100ms"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import websockets
-from shapes import paths
+from message_shapes import paths
 
 BTC = {"id": "p1", "channel": "obu", "tradeType": "SPOT", "symbol": "BTC-USDT", "depth": "increment@10ms"}
 LEVEL2 = "/market/level2:"

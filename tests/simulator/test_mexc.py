@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import websockets
 from dialects.mexc import decode, fields
-from shapes import paths
+from message_shapes import paths
 
 AGGREGATED = "spot@public.aggre.depth.v3.api.pb@100ms@BTCUSDT"
 LIMITED = "spot@public.limit.depth.v3.api.pb@BTCUSDT@5"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shapes import paths
+from message_shapes import paths
 
 RECORDINGS = {
     "binance": "binance/cryptofeed-spot-depth100ms-2021.jsonl",

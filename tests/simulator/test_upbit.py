@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import websockets
-from shapes import paths
+from message_shapes import paths
 
 LONG = [
     *("type", "code", "timestamp", "total_ask_size", "total_bid_size", "orderbook_units"),

@@ -83,6 +83,8 @@ class Host:
             # localhost may mean ::1 first; a machine without IPv6 does without
             with suppress(OSError):
                 await web.TCPSite(self._runner, "::1", self.port, ssl_context=context).start()
+        self.exchange.address = f"localhost:{self.port}"
+        self.exchange.later = asyncio.get_running_loop().call_later
         self._started = time.monotonic()
         self.pump.start()
         self._tasks = [asyncio.create_task(self._seconds())]
@@ -278,7 +280,8 @@ class Host:
         if request.headers.get("Upgrade", "").lower() == "websocket":
             refusal = faults.take("refuse_connections", None, now)
             if refusal is None:
-                return await handler(request)
+                excess = self.exchange.admit(request.headers)
+                return await handler(request) if excess is None else _response(excess)
             if "status" in refusal.options:
                 return web.Response(status=int(refusal.options["status"]), body=b"refused")
             _reset(request)
@@ -316,9 +319,7 @@ class Host:
             reply = Reply(self.exchange.rest_error(404), 404)
         else:
             reply = route(request.query)
-        return web.Response(
-            status=reply.status, body=reply.body, headers=reply.headers, content_type="application/json"
-        )
+        return _response(reply)
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         socket_response = web.WebSocketResponse(
@@ -353,6 +354,12 @@ class Host:
                 connection.pong(message.data)
             elif message.type is WSMsgType.PONG:
                 connection.state["ponged"] = now
+
+
+def _response(reply: Reply) -> web.Response:
+    return web.Response(
+        status=reply.status, body=reply.body, headers=reply.headers, content_type="application/json"
+    )
 
 
 def _reset(request: web.Request) -> None:

@@ -57,7 +57,7 @@ _KNOWN = {
     "LINK": (14.0, 3, 2),
     "DOT": (6.0, 4, 2),
 }
-_QUOTE_DOLLARS = {"BTC": 64000.0, "ETH": 3200.0, "EUR": 1.08, "GBP": 1.27}
+_QUOTE_DOLLARS = {"BTC": 64000.0, "ETH": 3200.0, "EUR": 1.08, "GBP": 1.27, "KRW": 0.0007}
 
 
 def make_instrument(symbol: str, levels: int = 1000) -> Instrument:

@@ -9,27 +9,36 @@ from .connection import Topic
 
 
 class View:
-    """What the readers of one topic see. `last` is the id they were left at."""
+    """What the readers of one topic see. `last` is the id they were left at, `sent_at` belongs to protocols
+    that send at intervals (monotonic seconds)."""
 
-    __slots__ = ("last", "window")
+    __slots__ = ("last", "sent_at", "window")
 
     def __init__(self, window: Window, last: int) -> None:
         self.window = window
         self.last = last
+        self.sent_at = 0.0
 
 
 class Views:
-    """Views of a book by topic. A level that leaves a window is told as deleted."""
+    """Views of a book by topic."""
 
     def __init__(self, book: TrueBook) -> None:
         self._book = book
         self._views: dict[Topic, View] = {}
 
-    def open(self, topic: Topic, depth: int, last: int) -> View:
-        """The view of a topic, made as of now, at id `last`, when nobody looked until now."""
+    def open(self, topic: Topic, depth: int, last: int, *, tell_leaving: bool = True) -> View:
+        """The view of a topic, made as of now, at id `last`, when nobody looked until now.
+
+        `tell_leaving`: a level that leaves the window is told as deleted.
+        """
         if topic not in self._views:
-            self._views[topic] = View(Window(self._book, depth, tell_leaving=True), last)
+            self._views[topic] = View(Window(self._book, depth, tell_leaving=tell_leaving), last)
         return self._views[topic]
+
+    def items(self) -> list[tuple[Topic, View]]:
+        """All views with their topics."""
+        return list(self._views.items())
 
     def find(self, topic: Topic) -> View | None:
         """The view of a topic that somebody looks at."""

@@ -45,7 +45,7 @@ class Client:
         self.exchange = exchange
         self.connection = connection
 
-    async def send(self, message: Json | str) -> None:
+    async def send(self, message: Any) -> None:
         """Send text, or an object as JSON."""
         await self.connection.send(message if isinstance(message, str) else json.dumps(message))
 
@@ -359,8 +359,12 @@ async def play(state_dir: Path) -> AsyncIterator[Play]:
                 limits=False,
                 state_dir=state_dir,
             )
-            simulator = await stack.enter_async_context(Simulator(replace(chosen, **settings)))
+            chosen = replace(chosen, **settings)
+            simulator = await stack.enter_async_context(Simulator(chosen))
             session = await stack.enter_async_context(aiohttp.ClientSession())
+            if chosen.paused:
+                # tests that step want the first message now
+                simulator.hosts[exchange].exchange.snapshot_seconds = 0.0
             played = Played(simulator, exchange, session)
             await stack.enter_async_context(played.stack)
             return played

@@ -36,9 +36,13 @@ async def test_two_symbols_on_one_connection(play: Any, follow: Any, exchange: s
     for message in await btc.client.everything():
         btc.book.apply(message)
         eth.book.apply(message)
-    assert await btc.is_right()
     assert await eth.is_right()
-    assert min(btc.book.applied, eth.book.applied) >= 35
+    assert eth.book.applied >= 35
+    if exchange in DIALECTS and not DIALECTS[exchange].adds:
+        assert btc.book.applied == 1  # the second request took the place of the first
+        return
+    assert await btc.is_right()
+    assert btc.book.applied >= 35
 
 
 async def test_thin_and_deep_books(play: Any, follow: Any, exchange: str) -> None:
@@ -70,8 +74,8 @@ async def test_unsubscribing_ends_the_flow_and_subscribing_again_starts_afresh(
     if exchange in DIALECTS:
         requests[exchange] = DIALECTS[exchange].unsubscribe(follower)
     await follower.client.send(requests[exchange])
-    acknowledged = exchange not in DIALECTS or DIALECTS[exchange].acknowledges
-    assert len(await follower.catch_up()) == acknowledged
+    acknowledges = exchange not in DIALECTS or DIALECTS[exchange].acknowledges
+    assert len(await follower.catch_up()) == acknowledges
     await played.step(10)
     assert await follower.catch_up() == []
     await follower.subscribe()

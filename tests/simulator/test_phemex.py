@@ -161,6 +161,15 @@ async def test_what_is_lost_shows_only_when_the_book_comes_again(play: Any, foll
     assert await follower.is_right()
 
 
+async def test_swapped_deltas_show_in_the_sequence(play: Any, follow: Any) -> None:
+    played = await play("phemex")
+    follower = await follow(played)
+    await played.fault("reorder", symbol="BTC-USDT", top=True)
+    await played.step(12, "BTC-USDT")
+    with pytest.raises(AssertionError, match="gap: out of order"):
+        await follower.catch_up()
+
+
 async def test_a_silence_hides_the_repeated_book_too(play: Any, follow: Any) -> None:
     played = await play("phemex", options=("phemex.repeat=1",))
     follower = await follow(played)

@@ -43,7 +43,7 @@ class _Count:
 
 
 class Ascendex(Exchange):
-    """`request_seconds`: how long a requested snapshot takes, at the next full second of the exchange."""
+    """`request_seconds`: how long a requested snapshot takes."""
 
     id: ClassVar[str] = "ascendex"
     websocket_path: ClassVar[str] = "/1/api/pro/v1/stream"
@@ -159,6 +159,7 @@ class Ascendex(Exchange):
             return
         self._asked.append((connection.last_received + self.request_seconds, connection, action, name))
         self._answer_requests(connection.last_received)
+        self.later(self.request_seconds, lambda: self._answer_requests(time.monotonic()))
 
     def _answer_requests(self, now: float) -> None:
         """Snapshots that are due, unless their symbol is silent."""

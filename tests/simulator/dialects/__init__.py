@@ -33,13 +33,17 @@ async def no_load(follower: Any) -> None:
 @dataclass(frozen=True)
 class Dialect:
     """`question` is what the exchange always answers, `is_answer` knows the answer. `apply(book, message)`
-    puts a message into a `Rebuilt`. `order_of` a book message rises from one to the next."""
+    puts a message into a `Rebuilt`. `order_of` a book message rises from one to the next. `refusal` is a word
+    of the error that refuses a subscription (empty: there is no error). Usually a lost message shows
+    (`shows_gaps`) or the next one `heals` it, messages are numbered (`counts`), a subscription `adds` to
+    those before, and the end of one is acknowledged (`acknowledges`). `checks_sums`: a wrong book shows in
+    the checksum of its next message."""
 
     question: str
     is_answer: Callable[[Any], bool]
     native: Callable[[str], str]
-    subscribe: Callable[[str], Json]
-    unsubscribe: Callable[[Any], Json]
+    subscribe: Callable[[str], Any]
+    unsubscribe: Callable[[Any], Any]
     apply: Callable[[Any, Any], None]
     is_book: Callable[[Any], bool]
     order_of: Callable[[Any], Any]
@@ -54,10 +58,12 @@ class Dialect:
     one_frame_per_update: bool = True
     one_count_per_connection: bool = False
     has_checksum: bool = False
-    checks_sums: bool = False  # a wrong book shows in the checksum of its next message
-    sees_gaps: bool = True  # what is lost shows in the next message
-    counts: bool = True  # messages are numbered
-    acknowledges: bool = True  # unsubscribing is answered
+    checks_sums: bool = False
+    shows_gaps: bool = True
+    heals: bool = True
+    counts: bool = True
+    adds: bool = True
+    acknowledges: bool = True
 
     def flat(self, message: Any) -> str:
         """A message as text to look for words in."""

@@ -39,6 +39,6 @@ DIALECT = Dialect(
     is_heartbeat=lambda message: message.get("action") == "ping",
     refusal='"status": "error"',
     acknowledges=False,
-    sees_gaps=False,
+    shows_gaps=False,
     counts=False,
 )

@@ -47,5 +47,6 @@ DIALECT = Dialect(
     rest=("/md/orderbook", {"symbol": "sBTCUSDT"}),
     depth=30,
     refusal='"code": 6001',
-    sees_gaps=False,
+    shows_gaps=False,
+    heals=False,  # not before the whole book comes again
 )

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from message_shapes import paths
+from dialects import DIALECTS
+from message_shapes import paths, recorded_texts
 
 RECORDINGS = {
     "binance": "binance/cryptofeed-spot-depth100ms-2021.jsonl",
@@ -77,3 +78,40 @@ async def test_messages_have_the_shape_of_recorded_ones(
         real["snapshot"] = real["snapshot"] - {keys} | {f"{keys}>timestamp", "data.[]timestamp.time"}
     for name in compared:
         assert mine[name] == real[name], name
+
+
+# consecutive messages of real books: file, how the same channel is named there
+CONSECUTIVE = [
+    ("phemex", "cryptofeed-orderbook-scaled-2021.jsonl", {}),
+    ("ascendex", "cryptofeed-spot-v1-depth-2021.jsonl", {}),
+    ("ascendex", "cryptofeed-futures-v2-depth-2022.jsonl", {}),
+    ("deribit", "cryptofeed-v2-options-raw-2021.jsonl", {".raw": ".100ms"}),
+]
+
+
+@pytest.mark.parametrize(("exchange", "file", "renamed"), CONSECUTIVE)
+def test_the_client_that_follows_the_simulator_follows_the_real_exchange(
+    rebuild: Any, captures: Path, exchange: str, file: str, renamed: dict[str, str]
+) -> None:
+    """The rules by which the tests' client judges the simulator hold for recorded books too."""
+    path = captures / exchange / file
+    if not path.exists():
+        pytest.skip(f"no recording {path}")
+    books: dict[str, Any] = {}
+    for text in recorded_texts(path):
+        for theirs, ours in renamed.items():
+            text = text.replace(theirs, ours)
+        message = json.loads(text, parse_float=str)
+        if not DIALECTS[exchange].is_book(message):
+            continue
+        data = message.get("params", {}).get("data", message)
+        name = data.get("symbol") or data.get("instrument_name")
+        book = books.setdefault(name, rebuild(exchange, name))
+        book.apply(message)
+        if book.bids and book.asks:
+            assert max(map(float, book.bids)) < min(map(float, book.asks))
+        if exchange == "phemex":
+            assert max(len(book.bids), len(book.asks)) <= 30
+    applied = [book.applied for book in books.values()]
+    assert len(applied) >= 10
+    assert sum(applied) > 10 + len(applied)

@@ -1,8 +1,8 @@
 """An independent client for test_ccxt.py: ccxt.pro, unmodified but for its URLs and its CA.
 
-Runs in an environment of its own. Argument: one JSON object (exchange, websocket_url, rest_url, ca_file,
 Runs in an environment of its own. Argument: a JSON object (exchange, websocket_url, rest_url, ca_file,
-symbol has a book, then an answer to each line on stdin: the books as they are at that moment.
+symbols, limit, and perhaps options of ccxt). On stdout, in JSON lines: the markets it loaded, then that it is
+watching once every symbol has a book, then an answer to each line on stdin, the books at that moment.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ async def main(order: dict[str, Any]) -> None:
         exchange.options["fetchMarkets"] = {"types": ["spot"]}
     elif order["exchange"] == "htx":
         exchange.options["fetchMarkets"] = {"types": {"spot": True}}
+    exchange.options = exchange.deep_extend(exchange.options, order.get("options", {}))
     loop = asyncio.get_running_loop()
     try:
         await exchange.load_markets()

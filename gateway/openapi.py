@@ -122,6 +122,7 @@ def document(depth_default: int, depth_max: int) -> dict[str, Any]:
                 [_query("quote", {"type": "string"}, "only this quote asset"),
                  _query("exchange", {"type": "string"}, "only this exchange")],
             ),
+            "/v1/status": _get("Every exchange's state, ages, counters, latency.", _answers("status")),
             "/v1/book/{channel}": _get(
                 "The snapshot a subscriber would get now.",
                 _answers("snapshot", _ref("Snapshot"), "application/json", 400, 404),
@@ -130,6 +131,11 @@ def document(depth_default: int, depth_max: int) -> dict[str, Any]:
                  _query("stamps", {"type": "boolean"}, "adds seq, exch_ts, recv_ns, pub_ns")],
             ),
             "/openapi.json": _get("This document.", _answers("document")),
-            "/": _get("What is here, with a live book.", _answers("page", None, "text/html")),
+            "/": _get("The dashboard.", _answers("page", None, "text/html")),
+            "/assets/{name}": _get(
+                "A file of the dashboard.",
+                _answers("file", None, "text/javascript", 404),
+                [{"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}],
+            ),
         },
     }  # fmt: skip

@@ -25,6 +25,7 @@ from gateway.health import Check, book_checks, gateway_check
 from gateway.metrics import exposition, product_version
 from gateway.native_loop import subscription_of
 from gateway.openapi import document
+from gateway.overview import overview
 from gateway.server import listen
 from gateway.settings import HttpSettings, SettingsError
 from handlers.errors import SetupError
@@ -34,6 +35,15 @@ from handlers.service import Service
 
 NOT_FOUND = {Refusal.UNKNOWN_CHANNEL, Refusal.UNKNOWN_EXCHANGE, Refusal.UNKNOWN_SYMBOL}
 LEVEL_BYTES_MAX = 160
+ASSET_KINDS = {"css": "text/css", "js": "text/javascript"}
+FRESH = {"Cache-Control": "no-cache"}
+# The dashboard loads nothing from elsewhere and talks to this box only.
+PAGE_HEADERS = {
+    **FRESH,
+    "Content-Security-Policy": "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
+    "style-src 'self' 'unsafe-inline'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
 
 Ready = Callable[[str, int], None]
 
@@ -84,16 +94,15 @@ class Routes:
     def __init__(self, settings: HttpSettings) -> None:
         self._settings = settings
         self.directory = SegmentDirectory(settings.shm_dir, settings.writer_patience_ms)
-        self._page = (
-            files("gateway")
-            .joinpath("page.html")
-            .read_text()
-            .replace("{{PORT}}", str(settings.websocket_port))
-        )
+        dashboard = files("gateway") / "dashboard"
+        self._assets = {path.name: path.read_bytes() for path in dashboard.iterdir() if path.is_file()}
+        page = self._assets.pop("index.html").decode()
+        self._page = page.replace("{{PORT}}", str(settings.websocket_port))
 
     def table(self) -> list[web.RouteDef]:
         return [
             web.get("/", self.page),
+            web.get("/assets/{name}", self.asset),
             web.get("/livez", self.livez),
             web.get("/readyz", self.readyz),
             web.get("/health", self.health),
@@ -101,12 +110,21 @@ class Routes:
             web.get("/version", self.version),
             web.get("/v1/exchanges", self.exchanges),
             web.get("/v1/symbols", self.symbols),
+            web.get("/v1/status", self.status),
             web.get("/v1/book/{channel:.+}", self.book),
             web.get("/openapi.json", self.openapi),
         ]
 
     async def page(self, request: web.Request) -> web.Response:
-        return web.Response(text=self._page, content_type="text/html")
+        return web.Response(text=self._page, content_type="text/html", headers=PAGE_HEADERS)
+
+    async def asset(self, request: web.Request) -> web.Response:
+        """A file of the dashboard; all were read at start, so a name is only ever a key."""
+        name = request.match_info["name"]
+        if name not in self._assets:
+            raise web.HTTPNotFound(reason="no such file")
+        kind = ASSET_KINDS[name.rpartition(".")[2]]
+        return web.Response(body=self._assets[name], content_type=kind, charset="utf-8", headers=FRESH)
 
     async def livez(self, request: web.Request) -> web.Response:
         return web.Response(text="ok\n")
@@ -147,6 +165,9 @@ class Routes:
             if self.directory.exchange_number(exchange) is None:
                 raise RequestError(Refusal.UNKNOWN_EXCHANGE)
         return _json({"data": self.directory.symbols(request.query.get("quote"), exchange)})
+
+    async def status(self, request: web.Request) -> web.Response:
+        return _json(overview(self._settings, self.directory))
 
     async def book(self, request: web.Request) -> web.Response:
         channel = parse_channel(request.match_info["channel"], self.directory)

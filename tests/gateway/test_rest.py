@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from decimal import Decimal
 
@@ -12,6 +13,7 @@ from gateway_support import STALE, RandomFlow, expected_side, loads
 
 from gateway.rest import application
 from gateway.settings import HttpSettings
+from handlers.registry import EXCHANGES
 
 
 @pytest_asyncio.fixture
@@ -130,7 +132,27 @@ async def test_openapi_describes_every_route(http):
     assert described == served
 
 
-async def test_the_page_shows_the_three_lines(http):
-    text = await (await http.get("/")).text()
-    assert "new WebSocket(" in text
-    assert ":8081" in text
+async def test_the_dashboard_comes_whole_from_here(http):
+    answer = await http.get("/")
+    text = await answer.text()
+    assert '<meta name="websocket-port" content="' in text
+    assert "{{PORT}}" not in text
+    assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+    named = re.findall(r'(?:src|href)="(/assets/[^"]+)"', text)
+    assert len(named) == 2
+    for name in [*named, "/assets/stream.js"]:
+        asset = await http.get(name)
+        assert asset.status == 200
+        assert "://" not in (await asset.text()).replace("${scheme}://", "")
+    assert (await http.get("/assets/..%2Frest.py")).status == 404
+
+
+async def test_the_status_tells_every_exchange(http, books):
+    told = await (await http.get("/v1/status")).json()
+    assert [row["number"] for row in told["exchanges"]] == [row.number for row in EXCHANGES]
+    running = [row for row in told["exchanges"] if row["total"]]
+    assert running
+    assert {row["state"] for row in told["exchanges"] if not row["total"]} == {"off"}
+    for row in running:
+        assert sum(row["books"].values()) == row["total"]
+        assert row["age_ms"] is None or row["age_ms"] >= 0

@@ -139,6 +139,14 @@ async def test_greeting_configuration_and_acknowledgement(play: Any) -> None:
     assert list(await client.receive()) == ["event", "ts", "cid"]
 
 
+async def test_data_may_come_before_its_channel_is_known(play: Any) -> None:
+    played = await play("bitfinex", symbols=("BTC-USD",), options=("bitfinex.subscribed=late",))
+    client = await opened(played, 0, "tBTCUSD")
+    snapshot, answer = await client.receive(), await client.receive()
+    assert answer["event"] == "subscribed"
+    assert snapshot[0] == answer["chanId"]
+
+
 async def test_errors(play: Any) -> None:
     played = await play("bitfinex", symbols=("BTC-USD",))
     client = await opened(played, 0, "tBTCUSD")

@@ -254,7 +254,7 @@ async def test_silence_of_one_symbol_with_the_connection_alive(play: Any, follow
 async def test_a_silence_that_ends_by_itself(play: Any, follow: Any, exchange: str) -> None:
     played = await play(exchange)
     old = await follow(played)
-    await played.fault("silence", symbol="BTC-USDT", seconds=0.4)
+    await played.fault("silence", symbol="BTC-USDT", seconds=1.5)
     silent = await follow(played)
     await played.step(20)
     assert await old.catch_up() == []
@@ -269,6 +269,24 @@ async def test_a_silence_that_ends_by_itself(play: Any, follow: Any, exchange: s
     await played.step(5)
     await silent.catch_up()
     assert await silent.is_right()
+
+
+@every_exchange
+async def test_a_first_message_that_a_silence_held_back(play: Any, follow: Any, exchange: str) -> None:
+    """Nobody else reads the symbol."""
+    played = await play(exchange)
+    await played.fault("silence", symbol="BTC-USDT", seconds=1.5)
+    only = await follow(played)
+    async with asyncio.timeout(10):
+        while played.host.exchange.silent("BTC-USDT"):
+            await asyncio.sleep(0.05)
+    await played.step(20)
+    if exchange in LOADED:
+        await only.load()
+    await only.catch_up()
+    await played.step(5)
+    await only.catch_up()
+    assert await only.is_right()
 
 
 @every_exchange
@@ -343,7 +361,7 @@ async def test_slow_rest(play: Any) -> None:
 async def test_a_fault_can_end_by_itself(play: Any) -> None:
     played = await play("binance")
     path, query = REST["binance"]
-    await played.fault("rest_status", status=429, seconds=0.3)
+    await played.fault("rest_status", status=429, seconds=1.5)
     async with asyncio.timeout(5):
         while (await played.raw(path, **query))[0] == 429:
             await asyncio.sleep(0.05)

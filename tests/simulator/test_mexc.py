@@ -165,6 +165,21 @@ async def test_the_snapshot_joins_the_increments(play: Any) -> None:
     assert int(after["publicAggreDepths"]["fromVersion"]) == snapshot["lastUpdateId"] + 1
 
 
+async def test_a_snapshot_that_is_too_old(play: Any, follow: Any) -> None:
+    """A stale answer ends before the first increment; the next one joins."""
+    played = await play("mexc", options=("mexc.snapshot=stale",))
+    await played.get("/api/v3/depth", symbol="BTCUSDT", limit="5000")
+    await played.step(5, "BTC-USDT")
+    follower = await follow(played)
+    await played.step(5, "BTC-USDT")
+    with pytest.raises(AssertionError, match="gap"):
+        await follower.catch_up()
+    again = await follow(played)  # what was asked for at its predecessor's subscription
+    for message in follower.seen:
+        again.book.apply(message)
+    assert await again.is_right()
+
+
 async def test_a_wrapper_without_a_body(play: Any) -> None:
     played = await play("mexc")
     client = await subscribed(played)

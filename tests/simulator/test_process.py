@@ -96,6 +96,7 @@ def test_several_processes_make_one_authority(tmp_path: Path) -> None:
         (("--symbols", "BTC-USDT-SWAP"), 64, "BASE-QUOTE"),
         (("--faults", "nosuch.json"), 78, "nosuch.json"),
         (("--rate", "fast"), 2, "--rate"),
+        (("--option", "bitget.form=1999"), 64, "bitget.form=2026-09|"),
     ],
 )
 def test_it_says_why_it_cannot_start(

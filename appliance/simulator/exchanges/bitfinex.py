@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import uuid
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -84,6 +84,7 @@ class Bitfinex(Exchange):
     websocket_path: ClassVar[str] = "/ws/2"
     numbered: ClassVar[bool] = True
     has_checksum: ClassVar[bool] = True
+    options: ClassVar[Mapping[str, tuple[str, ...]]] = {"subscribed": ("first", "late")}
     amount_decimals: ClassVar[int] = 8
 
     def __init__(self, flows: Iterable[Flow], seed: int, *, limits: bool = True) -> None:
@@ -191,8 +192,16 @@ class Bitfinex(Exchange):
         answer = {"event": "subscribed", "channel": "book", "chanId": number, "symbol": book.name}
         answer.update(prec="P0", freq="F0", len=length)
         answer.update({"subId": request["subId"]} if "subId" in request else {})
-        self.say(connection, orjson.dumps({**answer, "pair": book.name[1:]}))
+        said = orjson.dumps({**answer, "pair": book.name[1:]})
+        state: _State = book.state
+        state.views.open(topic, topic.depth, 0)
+        state.checks.setdefault(topic, _Check())
+        if self.chosen["subscribed"] == "first":
+            self.say(connection, said)
         self.subscribe(connection, topic)
+        if self.chosen["subscribed"] == "late":
+            # it happens: data of a channel that the client does not know yet
+            self.say(connection, said)
 
     def _unsubscribe(self, connection: Connection, number: Any) -> None:
         for topic in connection.topics:
@@ -237,11 +246,7 @@ class Bitfinex(Exchange):
     # --- messages
 
     def snapshot(self, topic: Topic) -> bytes | None:
-        book = self.books[topic.symbol]
-        state: _State = book.state
-        state.views.open(topic, topic.depth, 0)
-        state.checks.setdefault(topic, _Check())
-        rows = self._rows(book, topic.depth)
+        rows = self._rows(self.books[topic.symbol], topic.depth)
         return f"#{_key(topic)}#[{','.join(rows)}]".encode()
 
     def _rows(self, book: SimulatedBook, depth: int) -> list[str]:

@@ -1,13 +1,14 @@
 """MEXC spot v3: `aggre.depth` increments in protobuf frames, snapshots over REST; controls are JSON text.
 
 Protocol: MEXC API documentation, the field numbers of its published .proto files, and recorded frames.
+Option `snapshot`: a stale one is what the book was when it was last asked for.
 """
 
 from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -75,10 +76,12 @@ class Mexc(Exchange):
 
     id: ClassVar[str] = "mexc"
     websocket_path: ClassVar[str] = "/ws"
+    options: ClassVar[Mapping[str, tuple[str, ...]]] = {"snapshot": ("fresh", "stale")}
 
     def __init__(self, flows: Iterable[Flow], seed: int, *, limits: bool = True) -> None:
         super().__init__(flows, seed, limits=limits)
         self._requests: list[float] = []
+        self._stale: dict[tuple[str, str], Any] = {}
 
     @classmethod
     def adapt(cls, instrument: Instrument) -> Instrument:
@@ -149,6 +152,9 @@ class Mexc(Exchange):
             self._answer(connection, f"Not Subscribed successfully! [{joined}].  Reason： {reason} ")
         for _, topic in accepted:
             if topic not in connection.topics:
+                if topic.depth:
+                    state: _State = self.books[topic.symbol].state
+                    state.views.open(topic, topic.depth, state.last)
                 self.subscribe(connection, topic)
 
     def _topic(self, name: str) -> Topic | None:
@@ -186,7 +192,6 @@ class Mexc(Exchange):
         state.told_at = time.monotonic()
         if topic.depth == 0:
             return None
-        state.views.open(topic, topic.depth, state.last)
         return self._wrapper(book, topic, self._whole(book, topic))
 
     def _wrapper(self, book: SimulatedBook, topic: Topic, body: bytes) -> bytes:
@@ -288,6 +293,9 @@ class Mexc(Exchange):
             for side in book.flow.book.sides
         )
         body = {"lastUpdateId": book.state.last, "bids": bids, "asks": asks, "timestamp": self.clock.now_ms()}
+        if self.chosen["snapshot"] == "stale":
+            asked = (book.name, limit)
+            body, self._stale[asked] = self._stale.get(asked, body), body
         return self._limited(body)
 
     def _information(self, query: Query) -> dict[str, Any]:

@@ -1,0 +1,107 @@
+// The box: states, ages, rates and latency of each exchange, from /v1/status once a second.
+
+import { age, brush, colour, ink, make, put, rate, Rows } from "./text.js";
+import { label } from "./ladder.js";
+
+const HISTORY_S = 60;
+const SLOW_MS = 4000;
+const LINE_PX = 18;
+
+export class Box {
+  // onData(exchanges) after each answer; onStale(words or "") when answers do not come.
+  constructor(onData, onStale) {
+    this.onData = onData;
+    this.onStale = onStale;
+    this.before = new Map();
+    this.history = new Map(); // exchange -> updates a second, newest last
+    this.rows = new Rows(document.querySelector("#exchange-rows"), 7, (cells) => cells[1].append(make("span", "state")));
+    this.exchanges = [];
+    this.poll();
+  }
+
+  async poll() {
+    const asked = performance.now();
+    try {
+      const answer = await fetch("/v1/status", { signal: AbortSignal.timeout(SLOW_MS) });
+      if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
+      this.take(await answer.json());
+      this.onStale("");
+    } catch (error) {
+      this.onStale(`/v1/status: ${error.message}`);
+    }
+    setTimeout(() => this.poll(), Math.max(0, 1000 - (performance.now() - asked)));
+  }
+
+  take(told) {
+    const now = performance.now();
+    for (const one of told.exchanges) {
+      const last = this.before.get(one.id);
+      const again = last && one.updates >= last.updates;
+      one.rate = again ? (one.updates - last.updates) / (now - last.at) * 1000 : 0;
+      this.before.set(one.id, { updates: one.updates, at: now });
+      const past = this.history.get(one.id) ?? [];
+      past.push(one.rate);
+      if (past.length > HISTORY_S) past.shift();
+      this.history.set(one.id, past);
+    }
+    this.exchanges = told.exchanges;
+    this.show();
+    this.onData(told.exchanges);
+  }
+
+  show() {
+    const most = Math.max(1, ...this.exchanges.map((one) => one.rate));
+    this.rows.fill(this.exchanges, (one, cells) => {
+      label(cells[0], one.name, one.number);
+      const pill = put(cells[1].firstChild, one.state);
+      pill.dataset.state = one.state;
+      pill.title = one.why;
+      put(cells[2], one.total ? `${one.books.live}/${one.total}` : "–");
+      put(cells[3], age(one.age_ms));
+      put(cells[4], one.total ? rate(one.rate) : "–");
+      const warmth = Math.round(45 * Math.sqrt(one.rate / most));
+      cells[4].style.background = one.rate ? `color-mix(in srgb, ${colour(one.number)} ${warmth}%, transparent)` : "";
+      put(cells[5], one.latency ? `${micro(one.latency.p50_ns)} · ${micro(one.latency.p99_ns)}` : "–");
+      put(cells[6], one.total ? String(one.resyncs) : "–");
+    });
+  }
+
+  // Rows are exchanges, columns seconds.
+  heat(canvas) {
+    const shown = this.exchanges.filter((one) => one.total);
+    canvas.style.height = `${Math.max(2, shown.length) * LINE_PX}px`;
+    const { context, width } = brush(canvas);
+    const gutter = 86, cell = (width - gutter) / HISTORY_S, line = LINE_PX;
+    shown.forEach((one, row) => {
+      const past = this.history.get(one.id), most = Math.max(1, ...past);
+      context.fillStyle = ink("ink");
+      context.textBaseline = "middle";
+      context.fillText(one.name, 0, (row + 0.5) * line);
+      past.forEach((value, at) => {
+        context.globalAlpha = value ? 0.12 + 0.88 * value / most : 0.04;
+        context.fillStyle = colour(one.number);
+        context.fillRect(gutter + (HISTORY_S - past.length + at) * cell, row * line + 1, cell - 1, line - 2);
+      });
+      context.globalAlpha = 1;
+    });
+  }
+
+  latency(canvas, text, id) {
+    const one = this.exchanges.find((each) => each.id === id), latency = one?.latency;
+    const { context, width, height } = brush(canvas);
+    if (!latency) return put(text, "nothing measured yet");
+    put(text, `${latency.count} updates: half within ${micro(latency.p50_ns)} µs, 99 of 100 within ${micro(latency.p99_ns)} µs`);
+    const buckets = latency.octaves, most = Math.max(...buckets.map((bucket) => bucket[1]));
+    const step = width / buckets.length;
+    buckets.forEach(([floor, count], at) => {
+      const tall = count / most * (height - 34);
+      context.fillStyle = colour(one.number);
+      context.fillRect(at * step + 1, height - 18 - tall, step - 2, tall);
+      context.fillStyle = ink("soft");
+      if (at % Math.ceil(52 / step) === 0) context.fillText(short(floor), at * step + 1, height - 5);
+    });
+  }
+}
+
+const micro = (ns) => ns >= 1e6 ? Math.round(ns / 1e3).toString() : (ns / 1e3).toPrecision(3);
+const short = (ns) => ns < 1000 ? `${ns} ns` : ns < 1e6 ? `${Math.round(ns / 1e3)} µs` : ns < 1e9 ? `${Math.round(ns / 1e6)} ms` : `${Math.round(ns / 1e9)} s`;

@@ -381,3 +381,9 @@ def follow() -> Callable[..., Awaitable[Follower]]:
         return follower
 
     return start
+
+
+@pytest.fixture
+def rebuild() -> type[Rebuilt]:
+    """A book out of messages that come from elsewhere than the simulator."""
+    return Rebuilt

@@ -279,6 +279,24 @@ async def test_a_silence_that_ends_by_itself(play: Any, follow: Any, exchange: s
 
 
 @every_exchange
+async def test_a_first_message_that_a_silence_held_back(play: Any, follow: Any, exchange: str) -> None:
+    """Nobody else reads the symbol."""
+    played = await play(exchange)
+    await played.fault("silence", symbol="BTC-USDT", seconds=1.5)
+    only = await follow(played)
+    async with asyncio.timeout(10):
+        while played.host.exchange.silent("BTC-USDT"):
+            await asyncio.sleep(0.05)
+    await played.step(20)
+    if exchange in LOADED:
+        await only.load()
+    await only.catch_up()
+    await played.step(5)
+    await only.catch_up()
+    assert await only.is_right()
+
+
+@every_exchange
 async def test_silence_that_a_new_subscription_ends(play: Any, follow: Any, exchange: str) -> None:
     played = await play(exchange)
     old = await follow(played)

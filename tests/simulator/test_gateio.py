@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import websockets
+from dialects import DIALECTS
 from message_shapes import paths, recorded_texts
 
 OBU, UPDATE = "spot.obu", "spot.order_book_update"
@@ -29,6 +30,26 @@ async def ask(client: Any, channel: str, *payload: str, event: str = "subscribe"
     await client.send(
         {"time": int(time.time()), "channel": channel, "event": event, "payload": list(payload), **more}
     )
+
+
+def joined(book: Any, updates: list[Any], depth: int) -> tuple[dict[str, dict[str, str]], int]:
+    """A REST snapshot with the updates that follow it, cut to the window; how many followed."""
+    sides = {"b": dict(book["bids"]), "a": dict(book["asks"])}
+    last, chained, applied = book["id"], None, 0
+    for data in updates:
+        assert chained is None or data["U"] == chained + 1
+        chained = data["u"]
+        if data["u"] <= last:
+            continue
+        assert data["U"] <= last + 1 <= data["u"]
+        last = data["u"]
+        applied += 1
+        for name, sign in (("b", -1), ("a", 1)):
+            sides[name].update(dict(data[name]))
+            rows = [row for row in sides[name].items() if float(row[1])]
+            sides[name] = dict(sorted(rows, key=lambda row: sign * float(row[0]))[:depth])
+        assert max(map(float, sides["b"])) < min(map(float, sides["a"]))
+    return sides, applied
 
 
 async def test_several_streams_in_one_request(play: Any) -> None:
@@ -208,25 +229,12 @@ async def test_order_book_update_joins_a_rest_snapshot(play: Any, speed: str, de
         "/api/v4/spot/order_book", currency_pair="BTC_USDT", limit=str(depth), with_id="true"
     )
     await played.step(200, "BTC-USDT")
-    sides = {"b": dict(book["bids"]), "a": dict(book["asks"])}
-    last, chained = book["id"], None
     answer, first, *updates = await client.everything()
     assert answer["result"] == {"status": "success"}
     assert first["result"]["U"] == first["result"]["u"]
     assert len(first["result"]["b"]) == len(first["result"]["a"]) == depth
-    for message in updates:
-        data = message["result"]
-        assert chained is None or data["U"] == chained + 1
-        chained = data["u"]
-        if data["u"] <= last:
-            continue
-        assert data["U"] <= last + 1 <= data["u"]
-        last = data["u"]
-        for name, sign in (("b", -1), ("a", 1)):
-            side = sides[name]
-            side.update(dict(data[name]))
-            rows = [row for row in side.items() if float(row[1])]
-            sides[name] = dict(sorted(rows, key=lambda row: sign * float(row[0]))[:depth])
+    sides, applied = joined(book, [message["result"] for message in updates], depth)
+    assert applied > 50
     true = await played.control(f"/book/BTC-USDT?depth={depth}")
     assert sides["b"] == {row[0]: row[1] for row in true["bids"]}
     assert sides["a"] == {row[0]: row[1] for row in true["asks"]}
@@ -302,3 +310,31 @@ async def test_updates_have_the_shape_of_recorded_ones(play: Any, captures: Path
     for message in (await client.everything())[1:]:
         mine |= paths(message)
     assert mine == real
+
+
+def test_the_clients_of_these_tests_follow_the_real_exchange(rebuild: Any, captures: Path) -> None:
+    """Recorded books: obu (of the futures twin, which has the same pushes) and spot updates with REST."""
+    obu = captures / "gateio" / "fastmm-v4-futures-obu-2026.jsonl"
+    spot = captures / "gateio" / "cryptofeed-spot-v4-orderbookupdate-2021.jsonl"
+    if not obu.exists() or not spot.exists():
+        pytest.skip(f"no recordings in {captures}")
+    books: dict[str, Any] = {}
+    for text in recorded_texts(obu):
+        message = json.loads(text)
+        if DIALECTS["gateio"].is_book(message) and message["channel"] == "futures.obu":
+            name = message["result"]["s"].split(".")[1]
+            book = books.setdefault(name, rebuild("gateio", name))
+            book.apply(message)
+            assert len(book.bids) == len(book.asks) == 50
+    assert sum(book.applied for book in books.values()) == 53
+    snapshots: dict[str, Any] = {}
+    updates: dict[str, list[Any]] = {}
+    for line in map(json.loads, spot.read_text().splitlines()):
+        message = json.loads(line["raw"])
+        if line.get("rest"):
+            snapshots[line["url"].split("currency_pair=")[1].split("&")[0]] = message
+        elif (message["channel"], message["event"]) == (UPDATE, "update"):
+            updates.setdefault(message["result"]["s"], []).append(message["result"])
+    followed = [joined(snapshots[pair], updates[pair], 100)[1] for pair in snapshots]
+    assert len(followed) == 10
+    assert sum(followed) > 100

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 import websockets
+from dialects import DIALECTS
 from message_shapes import paths, recorded_texts
 
 V2 = "/v2/marketdata"
@@ -267,3 +268,50 @@ async def test_messages_have_the_shape_of_recorded_ones(
         mine.setdefault(kind(message), set()).update(paths(message))
     for name in wanted:
         assert mine[name] == real[name], name
+
+
+def test_the_client_that_follows_the_simulator_follows_the_real_exchange(
+    rebuild: Any, captures: Path
+) -> None:
+    """The overlap rule holds for recorded books, whose best levels the recorded tickers confirm."""
+    recording = captures / "gemini" / "fastmm-fastapi-v3-perp-depth-2026.jsonl"
+    if not recording.exists():
+        pytest.skip(f"no recording {recording}")
+    books: dict[str, Any] = {}
+    confirmed = 0
+    tickers = {}
+    for text in recorded_texts(recording):
+        message = json.loads(text)
+        if DIALECTS["gemini"].is_book(message):
+            book = books.setdefault(message["s"], rebuild("gemini", message["s"]))
+            book.apply(message)
+            bid, ask = max(map(Decimal, book.bids)), min(map(Decimal, book.asks))
+            assert bid < ask
+            ticker = tickers.get((message["s"], message["u"]))
+            confirmed += ticker == (bid, ask)
+            assert ticker in (None, (bid, ask))
+        elif "B" in message:
+            tickers[message["s"], message["u"]] = (Decimal(message["b"]), Decimal(message["a"]))
+    assert sum(book.applied for book in books.values()) == 30
+    assert confirmed == 9
+
+
+def test_the_rule_of_v2_keeps_real_books_uncrossed(captures: Path) -> None:
+    recording = captures / "gemini" / "cryptofeed-v2-marketdata-l2-2026.jsonl"
+    if not recording.exists():
+        pytest.skip(f"no recording {recording}")
+    books: dict[str, dict[str, dict[Decimal, Decimal]]] = {}
+    applied = 0
+    for text in recorded_texts(recording):
+        message = json.loads(text)
+        if message["type"] != "l2_updates":
+            continue
+        if "trades" in message:
+            books[message["symbol"]] = {"buy": {}, "sell": {}}
+        sides = books[message["symbol"]]
+        for side, price, quantity in message["changes"]:
+            sides[side][Decimal(price)] = Decimal(quantity)
+        held = {side: [price for price, size in rows.items() if size] for side, rows in sides.items()}
+        assert max(held["buy"]) < min(held["sell"])
+        applied += 1
+    assert (len(books), applied) == (10, 559)

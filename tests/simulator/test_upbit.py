@@ -287,3 +287,22 @@ async def test_messages_have_the_shape_of_recorded_ones(play: Any, captures: Pat
     assert {path.removesuffix(">lv") for path in mine[0]} - {"lv.int"} == real[0]
     assert mine[1] >= real[1]
     assert {kind for _, kind in mine[1] - real[1] - {("lv", "0")}} <= {"E"}
+
+
+def test_recorded_books_are_sorted_uncrossed_and_add_up(captures: Path) -> None:
+    """What the first test finds of simulated books."""
+    recording = captures / "upbit" / "cryptofeed-orderbook-simple-2021.jsonl"
+    if not recording.exists():
+        pytest.skip(f"no recording {recording}")
+    books = 0
+    for line in recording.read_text().splitlines():
+        message = json.loads(base64.b64decode(json.loads(line)["b64"]), parse_float=Decimal)
+        if message["ty"] != "orderbook":
+            continue
+        books += 1
+        for side, total, sign in (("a", "tas", 1), ("b", "tbs", -1)):
+            prices = [sign * unit[f"{side}p"] for unit in message["obu"]]
+            assert prices == sorted(prices)
+            assert sum(unit[f"{side}s"] for unit in message["obu"]) == message[total]
+        assert message["obu"][0]["ap"] > message["obu"][0]["bp"]
+    assert books == 145

@@ -21,7 +21,7 @@ from appliance.simulator.faults import Marks
 from appliance.simulator.flow import Flow
 from appliance.simulator.instruments import Instrument
 from appliance.simulator.numbers import fixed
-from appliance.simulator.views import Views
+from appliance.simulator.views import View, Views
 
 _INCREMENTS = "incrDepth"
 _DEPTHS = {f"depth{depth}": depth for depth in (5, 10, 20, 50, 100)}
@@ -118,6 +118,7 @@ class Bingx(Exchange):
             if verb == "unsub":
                 self.unsubscribe(connection, topic)
             elif topic not in connection.topics:
+                self._view(book, topic)
                 self.subscribe(connection, topic)
 
     def second(self, connections: Iterable[Connection], now: float) -> None:
@@ -133,10 +134,13 @@ class Bingx(Exchange):
 
     # --- messages
 
+    def _view(self, book: SimulatedBook, topic: Topic) -> View:
+        state: _State = book.state
+        return state.views.open(topic, topic.depth or _WINDOW, state.last)
+
     def snapshot(self, topic: Topic) -> bytes | None:
         book = self.books[topic.symbol]
-        state: _State = book.state
-        view = state.views.open(topic, topic.depth or _WINDOW, state.last)
+        view = self._view(book, topic)
         bids, asks = (
             [Change(number, *row, 0) for row in book.flow.book.sides[number].top(topic.depth or _WINDOW)]
             for number in (BID, ASK)

@@ -193,6 +193,9 @@ class Bitfinex(Exchange):
         answer.update(prec="P0", freq="F0", len=length)
         answer.update({"subId": request["subId"]} if "subId" in request else {})
         said = orjson.dumps({**answer, "pair": book.name[1:]})
+        state: _State = book.state
+        state.views.open(topic, topic.depth, 0)
+        state.checks.setdefault(topic, _Check())
         if self.chosen["subscribed"] == "first":
             self.say(connection, said)
         self.subscribe(connection, topic)
@@ -243,11 +246,7 @@ class Bitfinex(Exchange):
     # --- messages
 
     def snapshot(self, topic: Topic) -> bytes | None:
-        book = self.books[topic.symbol]
-        state: _State = book.state
-        state.views.open(topic, topic.depth, 0)
-        state.checks.setdefault(topic, _Check())
-        rows = self._rows(book, topic.depth)
+        rows = self._rows(self.books[topic.symbol], topic.depth)
         return f"#{_key(topic)}#[{','.join(rows)}]".encode()
 
     def _rows(self, book: SimulatedBook, depth: int) -> list[str]:

@@ -19,7 +19,7 @@ from appliance.simulator.exchange import Batch, Exchange, Query, Reply, Route, S
 from appliance.simulator.faults import Marks
 from appliance.simulator.instruments import Instrument
 from appliance.simulator.numbers import shortest
-from appliance.simulator.views import Views
+from appliance.simulator.views import View, Views
 
 _CLASSIC, _UNIFIED = "/v2/ws/public", "/v3/ws/public"
 _DEPTHS = {_CLASSIC: 200, _UNIFIED: 1000}
@@ -138,6 +138,7 @@ class Bitget(Exchange):
         if operation == "unsubscribe":
             self.unsubscribe(connection, topic)
         elif topic not in connection.topics:
+            self._view(book, topic)
             self.subscribe(connection, topic)
 
     def _error(
@@ -167,11 +168,13 @@ class Bitget(Exchange):
 
     # --- messages
 
+    def _view(self, book: SimulatedBook, topic: Topic) -> View:
+        state: _State = book.state
+        return state.views.open(topic, topic.depth or _DEPTHS[topic.variant], state.seq)
+
     def snapshot(self, topic: Topic) -> bytes | None:
         book = self.books[topic.symbol]
-        state: _State = book.state
-        depth = topic.depth or _DEPTHS[topic.variant]
-        view = state.views.open(topic, depth, state.seq)
+        view, depth = self._view(book, topic), topic.depth or _DEPTHS[topic.variant]
         sides = [
             [Change(number, *row, 0) for row in book.flow.book.sides[number].top(depth)]
             for number in (BID, ASK)

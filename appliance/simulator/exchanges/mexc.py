@@ -152,6 +152,9 @@ class Mexc(Exchange):
             self._answer(connection, f"Not Subscribed successfully! [{joined}].  Reason： {reason} ")
         for _, topic in accepted:
             if topic not in connection.topics:
+                if topic.depth:
+                    state: _State = self.books[topic.symbol].state
+                    state.views.open(topic, topic.depth, state.last)
                 self.subscribe(connection, topic)
 
     def _topic(self, name: str) -> Topic | None:
@@ -189,7 +192,6 @@ class Mexc(Exchange):
         state.told_at = time.monotonic()
         if topic.depth == 0:
             return None
-        state.views.open(topic, topic.depth, state.last)
         return self._wrapper(book, topic, self._whole(book, topic))
 
     def _wrapper(self, book: SimulatedBook, topic: Topic, body: bytes) -> bytes:

@@ -3,7 +3,8 @@
 A venue is data: it names where things stand in the exchange's messages, which of the few sync rules
 holds, how the checksum is made, what the limits are. ``handlers.plan`` compiles the message part for
 the native decoder; ``handlers.feed`` acts on the rest. Paths are dotted keys from the message's root
-(``"data.b"``); ``"data[].asks"`` walks every element of the array ``data``, each an update of its own.
+(``"data.b"``); ``"data[].asks"`` walks every element of the array ``data``, each an update of its own;
+``"data[0].asks"`` takes the one at a position, and ``"[1]"`` that of a message which is itself an array.
 Durations are seconds, counts are plain numbers.
 """
 
@@ -30,16 +31,28 @@ class Sync(IntEnum):
     FEED_SNAPSHOT = 0
     REST_SNAPSHOT = 1
     SNAPSHOTS_ONLY = 2
+    REQUESTED_SNAPSHOT = 3  # on the same socket, as the answer to a request; updates are held until then
 
 
 class Continuity(IntEnum):
-    """How one update proves that it follows the last (enum bw_continuity)."""
+    """How one update proves that it follows the last (enum bw_continuity in plan.h has the exact rules).
+
+    LINK: ``previous`` is the last one's ``last``. NEXT: ``last`` is one more. RANGE: ``first`` is one
+    more. CONNECTION: ``last`` counts all messages of the connection. OVERLAP: ``first`` is at most the
+    last one's ``last``, which is below the new ``last``. COVERS: ``first`` at most one more. RISES:
+    ``last`` is larger, by whatever step: no loss can be seen. JUMPS: NEXT, but larger steps are taken
+    and counted. What follows by the rule, but not exactly, counts in the book's ``jumps``.
+    """
 
     NONE = 0
     LINK = 1
     NEXT = 2
     RANGE = 3
     CONNECTION = 4
+    OVERLAP = 5
+    COVERS = 6
+    RISES = 7
+    JUMPS = 8
 
 
 class Time(IntEnum):
@@ -51,15 +64,38 @@ class Time(IntEnum):
     US = 3
     NS = 4
     ISO8601 = 5
+    BY_SIZE = 6  # a whole number whose size tells its unit: S, MS, US or NS
+
+
+class Form(IntEnum):
+    """What a JSON value looks like (enum bw_form)."""
+
+    OBJECT = 0
+    ROWS = 1  # an array of arrays or objects, or an empty one
+    ROW = 2  # an array that begins with a plain value
+    TEXT = 3
+    BARE = 4  # a number, true, false, null
+
+
+@dataclass(frozen=True)
+class Same:
+    """A condition: the value is, letter by letter, that at ``path``."""
+
+    path: str
+
+
+Condition = str | Form | Same | None
 
 
 @dataclass(frozen=True)
 class Levels:
     """Levels at ``path``: tuples (positions are ints) or objects (positions are keys).
 
-    ``side`` is "bids", "asks", or the key or position of a side field whose bid and ask values are
-    ``bid`` and ``ask``. ``orders`` is the venue's order count, None where it sends none. Objects have
-    string positions, tuples ints; the two are not mixed.
+    ``side`` is "bids", "asks", "sign" (the quantity's: positive is a bid), or the key or position of a
+    side field whose bid and ask values are ``bid`` and ``ask``. ``orders`` is the venue's order count,
+    None where it sends none; with ``orders_delete`` a count of 0 removes the level whatever its
+    quantity. Objects have string positions, tuples ints; the two are not mixed. ``forms`` says what may
+    stand there besides rows: ROW is one level alone, OBJECT a ``{"price": "quantity"}``.
     """
 
     path: str
@@ -69,6 +105,19 @@ class Levels:
     orders: str | int | None = None
     bid: str = ""
     ask: str = ""
+    orders_delete: bool = False
+    forms: Sequence[Form] = (Form.ROWS,)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A list at ``path`` of objects that hold a bid and an ask each; a price of 0 stands for none."""
+
+    path: str
+    bid_price: str
+    bid_quantity: str
+    ask_price: str
+    ask_quantity: str
 
 
 @dataclass(frozen=True)
@@ -84,34 +133,45 @@ class OneLevel:
 
 @dataclass(frozen=True)
 class Message:
-    """One kind of message: recognised by ``when`` (path -> literal, or None for "present").
+    """One kind of message: recognised by ``when``, path -> what must stand there.
 
-    The first whose conditions hold counts, so the order in which a venue lists them matters. The
-    other fields are paths: ``first``, ``last``, ``previous`` of the venue's update ids, ``time``,
-    ``checksum``, ``symbol``; None where the message has none.
+    That is a literal (of text, number, true, false or null), ``Same`` (what stands at another path), a
+    ``Form``, or None for "something". The first message whose conditions hold counts, so the order in
+    which a venue lists them matters; it may list several of one kind. The other fields are paths:
+    ``first``, ``last``, ``previous`` of the venue's update ids, ``time``, ``checksum``, ``symbol`` (what
+    ``Venue.topic`` makes of a native symbol); None where the message has none. A "checksum" message is
+    about the book as all messages before it left it. ``binds`` of a "control" message that has a
+    ``symbol``: the id there names that book in the ``symbol`` of this connection's data messages.
     """
 
-    kind: Literal["snapshot", "delta", "rest_snapshot", "heartbeat", "control"]
-    when: Mapping[str, str | None] = field(default_factory=dict)
+    kind: Literal["snapshot", "delta", "rest_snapshot", "checksum", "heartbeat", "control"]
+    when: Mapping[str, Condition] = field(default_factory=dict)
     symbol: str | None = None
     first: str | None = None
     last: str | None = None
     previous: str | None = None
     time: str | None = None
     checksum: str | None = None
-    levels: Sequence[Levels] = ()
+    binds: str | None = None
+    levels: Sequence[Levels | Pairs] = ()
     level: OneLevel | None = None
 
 
 @dataclass(frozen=True)
 class Checksum:
-    """CRC-32 recipe over the best ``levels`` of each side."""
+    """CRC-32 recipe over the best ``levels`` of each side.
+
+    ``text``: "digits" are scaled integers without a point; "plain" is the shortest decimal; "received"
+    keeps the zeros that the venue pads a book's numbers with; "javascript" is plain down to 1e-6 and
+    has an exponent below. A checksum of 0 is none, unless the book is empty.
+    """
 
     levels: int
-    order: Literal["asks then bids", "interleaved, bid first"]
-    text: Literal["digits", "plain"]  # scaled integers without point, or the shortest decimal
+    order: Literal["asks then bids", "bids then asks", "interleaved, bid first"]
+    text: Literal["digits", "plain", "received", "javascript"]
     separator: str = ""
     signed: bool = False
+    negative_asks: bool = False  # quantities of asks have a minus sign
 
 
 @dataclass(frozen=True)
@@ -119,6 +179,7 @@ class Instrument:
     """One row of the venue's own symbol list. Decimals are those of tick and step.
 
     ``alias_of`` names the native symbol whose book this one is; such a row has no book of its own.
+    Where messages hold scaled integers, ``price_scale`` and ``quantity_scale`` are their decimals.
     """
 
     native: str
@@ -128,6 +189,8 @@ class Instrument:
     quantity_decimals: int
     kind: Kind = Kind.SPOT
     alias_of: str = ""
+    price_scale: int = 0
+    quantity_scale: int = 0
 
     @property
     def canonical(self) -> str:
@@ -226,6 +289,10 @@ class Venue:
     time_format: Time = Time.MS
     checksum: Checksum | None = None
     checksum_state: Literal["none", "verified", "not sent"] = "none"
+    topic: Callable[[str], str] = lambda native: native  # how messages name a native symbol's book
+    straddle: bool = False  # the first update may begin before the feed's snapshot and end behind it (LINK)
+    audit: bool = False  # the feed's snapshot comes again and again: the book is compared with it
+    protobuf: Mapping[str, int] = field(default_factory=dict)  # binary frames: path -> field number
     heartbeat: Heartbeat = field(default_factory=Heartbeat)
     on_connect: Sequence[str] = ()  # frames sent once after connecting
     snapshots: Sequence[RestSnapshot] = ()  # deepest first; the feed takes the deepest it can afford

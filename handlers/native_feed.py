@@ -89,11 +89,15 @@ class NativeFeed:
 
     def add_book(self, row: Instrument) -> int:
         """Index of the new book. Before start() only."""
-        symbol = ffi.new("bw_symbol *")
+        request = ffi.new("bw_book_request *")
+        symbol = request.symbol
         symbol.canonical, symbol.native = row.canonical.encode(), row.native.encode()
         symbol.base, symbol.quote = row.base.upper().encode(), row.quote.upper().encode()
         symbol.kind = int(row.kind)
-        book = lib.bw_feed_add_book(self._feed, symbol, row.price_decimals, row.quantity_decimals)
+        request.topic = self.venue.topic(row.native).encode()
+        request.price_exponent, request.quantity_exponent = row.price_decimals, row.quantity_decimals
+        request.price_scale, request.quantity_scale = row.price_scale, row.quantity_scale
+        book = lib.bw_feed_add_book(self._feed, request)
         if book < 0:
             raise SetupError(f"no book for {row.native}: {os.strerror(-book)}", where="shared memory")
         return int(book)

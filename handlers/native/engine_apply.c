@@ -57,6 +57,33 @@ static const char *scale_levels(bw_update *update, const bw_book *book, uint32_t
     return fits ? NULL : "a number does not fit 64 bits at the book's exponent";
 }
 
+static void unscale(int64_t *mantissa, uint8_t *decimals, uint32_t scale, uint32_t exponent) {
+    uint32_t have = *decimals + scale;
+    if (have > exponent && have - exponent <= BW_DECIMALS_MAX) { /* mostly they fit the tick: one division */
+        int64_t fewer = *mantissa / bw_power_of_ten[have - exponent];
+        if (fewer * bw_power_of_ten[have - exponent] == *mantissa) {
+            *mantissa = fewer;
+            have = exponent;
+        }
+    }
+    *decimals = (uint8_t)have;
+}
+
+void bw_unscale(bw_update *update, const bw_tracked *tracked) {
+    const bw_book *book = tracked->book;
+    update->price_decimals = update->quantity_decimals = 0;
+    for (uint32_t side = 0; side < BW_SIDES; side++) {
+        bw_wire_level *level = update->level[side], *end = level + update->count[side];
+        for (; level < end; level++) {
+            unscale(&level->price, &level->price_decimals, tracked->scale[0], book->price_exponent);
+            unscale(&level->quantity, &level->quantity_decimals, tracked->scale[1], book->quantity_exponent);
+            if (level->price_decimals > update->price_decimals) update->price_decimals = level->price_decimals;
+            if (level->quantity_decimals > update->quantity_decimals)
+                update->quantity_decimals = level->quantity_decimals;
+        }
+    }
+}
+
 /* A wire level begins as a level does; what follows is ignored. */
 static inline const bw_level *as_levels(const bw_wire_level *level) {
     _Static_assert(sizeof(bw_wire_level) == sizeof(bw_level) &&
@@ -134,7 +161,8 @@ static uint32_t check_sum(bw_engine *engine, bw_tracked *tracked, const bw_updat
     if (fresh) tracked->verified_run = 0;
     if (!tracked->checksum || (book->verifier_state == BW_VERIFIER_SUSPENDED && !fresh))
         return BW_REASON_NONE;
-    if (!update->has_checksum || update->checksum == 0) {
+    bool none = !update->has_checksum || (update->checksum == 0 && book->side[0].level_count + book->side[1].level_count);
+    if (none) {
         set_verifier(engine, tracked, BW_VERIFIER_NOT_SENT, update->receive_ns);
         return BW_REASON_NONE;
     }
@@ -241,7 +269,7 @@ const char *bw_apply_update(bw_engine *engine, bw_tracked *tracked, bw_update *u
         changes[1] = (uint32_t)(apply_side(engine, book, update, 1, bids_end) - bids_end);
     }
     book->verified_by = verified_by_rule(engine);
-    uint32_t reason = check_sum(engine, tracked, update, false);
+    uint32_t reason = engine->plan->checksum_apart ? BW_REASON_NONE : check_sum(engine, tracked, update, false);
     uint32_t crossed = check_crossed(engine, tracked);
     if (!reason) reason = crossed;
     finish(engine, tracked, update, record, changes, reason ? BW_BOOK_RESYNC : BW_BOOK_LIVE, reason);
@@ -284,14 +312,60 @@ const char *bw_apply_snapshot(bw_engine *engine, bw_tracked *tracked, bw_update 
     const char *bad = replace(engine, tracked, update);
     if (bad) return bad;
     bw_repair_done(tracked);
-    bw_sync_snapshot(&tracked->sync, update->ids.last);
-    uint32_t reason = check_sum(engine, tracked, update, true);
+    bw_sync_snapshot(&tracked->sync, update->ids.last, engine->plan->straddle);
+    uint32_t reason = BW_REASON_NONE;
+    if (engine->plan->checksum_apart) tracked->verified_run = 0;
+    else reason = check_sum(engine, tracked, update, true);
     uint32_t crossed = check_crossed(engine, tracked);
     if (!reason) reason = crossed;
     uint32_t none[2] = {0, 0};
     finish(engine, tracked, update, NULL, none, reason ? BW_BOOK_RESYNC : BW_BOOK_LIVE, reason);
     if (reason) bw_repair_plan(engine, tracked, reason, update->receive_ns);
     return NULL;
+}
+
+void bw_apply_checksum(bw_engine *engine, bw_tracked *tracked, const bw_update *update) {
+    if (tracked->sync.phase != BW_SYNC_FOLLOWING) return; /* there is no book it could be of */
+    bw_book_begin(tracked->book);
+    uint32_t reason = check_sum(engine, tracked, update, false);
+    bw_book_end(engine->store, tracked->book);
+    if (reason) bw_repair_begin(engine, tracked, reason, update->receive_ns);
+}
+
+/* -- audits -------------------------------------------------------------------------------------- */
+
+/* Whether the side has a level of these numbers; `level` is the side, best first. */
+static bool has_level(const bw_level *level, uint32_t count, uint32_t side, int64_t price, int64_t quantity) {
+    uint32_t low = 0, high = count;
+    while (low < high) {
+        uint32_t middle = (low + high) / 2;
+        bool before = side ? level[middle].price < price : level[middle].price > price;
+        if (before) low = middle + 1;
+        else high = middle;
+    }
+    return low < count && level[low].price == price && level[low].quantity == quantity;
+}
+
+static bool side_equals(const bw_engine *engine, const bw_book *book, const bw_update *update, uint32_t side) {
+    uint32_t count = update->count[side];
+    if (book->side[side].level_count != count) return false;
+    bw_book_copy(engine->store, book, side, count, engine->audited);
+    for (const bw_wire_level *level = update->level[side], *end = level + count; level < end; level++) {
+        int64_t price, quantity;
+        bool fits = level->price_decimals <= book->price_exponent &&
+                    level->quantity_decimals <= book->quantity_exponent &&
+                    bw_scale(level->price, book->price_exponent - level->price_decimals, &price) &&
+                    bw_scale(level->quantity, book->quantity_exponent - level->quantity_decimals, &quantity);
+        if (!fits || !has_level(engine->audited, count, side, price, quantity)) return false;
+    }
+    return true;
+}
+
+bool bw_audit(bw_engine *engine, bw_tracked *tracked, const bw_update *update) {
+    bool equal = side_equals(engine, tracked->book, update, 0) && side_equals(engine, tracked->book, update, 1);
+    tracked->book->audits++;
+    tracked->book->audit_mismatches += !equal;
+    return equal;
 }
 
 /* The updates held back, oldest first. *verdict GAP: they leave off somewhere. */
@@ -304,8 +378,7 @@ static const char *join_held(bw_engine *engine, bw_tracked *tracked, bw_update *
         *verdict = bw_sync_update(&tracked->sync, plan->sync_rule, plan->continuity, &held.ids);
         if (*verdict == BW_SYNC_GAP) return NULL;
         if (*verdict == BW_SYNC_APPLY) {
-            bw_update update = {.level = {bw_decoder_levels(engine->decoder, 0),
-                                          bw_decoder_levels(engine->decoder, 1)},
+            bw_update update = {.level = {engine->joined[0], engine->joined[1]},
                                 .count = {held.level_count[0], held.level_count[1]},
                                 .price_decimals = held.price_decimals,
                                 .quantity_decimals = held.quantity_decimals,
@@ -327,13 +400,13 @@ static const char *join_held(bw_engine *engine, bw_tracked *tracked, bw_update *
     return NULL;
 }
 
-const char *bw_apply_rest_snapshot(bw_engine *engine, bw_tracked *tracked, bw_update *update,
+const char *bw_apply_joined_snapshot(bw_engine *engine, bw_tracked *tracked, bw_update *update,
                                    enum bw_sync_verdict *verdict) {
     const char *bad = replace(engine, tracked, update);
     if (bad) return bad;
     bw_update last = *update;
     bool unopened = update->ids.last == -1; /* listed, not opened: right once the first update came */
-    bw_sync_rest_snapshot(&tracked->sync, update->ids.last);
+    bw_sync_joined_snapshot(&tracked->sync, update->ids.last);
     bad = join_held(engine, tracked, &last, verdict);
     bool joined = tracked->sync.phase == BW_SYNC_FOLLOWING || !unopened;
     uint32_t reason = check_crossed(engine, tracked), state = BW_BOOK_LIVE;

@@ -124,8 +124,13 @@ int bw_feed_close(bw_feed *feed, uint32_t connection, uint32_t code);
 
 /* Returns the new book's index (they count up from 0), -ENOSPC when all slots of the segment are
  * taken, -EEXIST for a native symbol that stands already. */
-int bw_feed_add_book(bw_feed *feed, const bw_symbol *symbol, uint32_t price_exponent,
-                     uint32_t quantity_exponent);
+typedef struct bw_book_request {
+    bw_symbol symbol;
+    char topic[72]; /* what messages call the symbol; "": its native name */
+    uint32_t price_exponent, quantity_exponent;
+    uint32_t price_scale, quantity_scale; /* decimals of integers on the wire, 0: they are plain numbers */
+} bw_book_request;
+int bw_feed_add_book(bw_feed *feed, const bw_book_request *request);
 int bw_feed_bind(bw_feed *feed, uint32_t book, uint32_t connection);
 /* A REST body, copied. */
 int bw_feed_load_snapshot(bw_feed *feed, uint32_t book, const char *body, size_t bytes);

@@ -38,12 +38,6 @@ typedef struct bw_command_ring {
     bw_command slot[BW_FEED_COMMANDS];
 } bw_command_ring;
 
-typedef struct bw_book_request {
-    bw_symbol symbol;
-    uint32_t price_exponent;
-    uint32_t quantity_exponent;
-} bw_book_request;
-
 struct bw_feed {
     bw_connection_host host;
     bw_command_ring commands;

@@ -163,15 +163,29 @@ static int64_t parse_iso8601(const char *text, size_t bytes) {
         fraction;
 }
 
-int64_t bw_time_parse(uint32_t format, const char *text, size_t bytes) {
-    if (format == BW_TIME_ISO8601) return parse_iso8601(text, bytes);
+/* The unit in which a whole number is a time of our age. */
+static uint32_t unit_by_size(int64_t whole) {
+    return whole < 100000000000 ? BW_TIME_S : whole < 100000000000000 ? BW_TIME_MS
+        : whole < 100000000000000000 ? BW_TIME_US : BW_TIME_NS;
+}
+
+int64_t bw_time_of(uint32_t format, int64_t whole, uint32_t decimals) {
     static const uint32_t decimals_of[] = {[BW_TIME_S] = 9, [BW_TIME_MS] = 6, [BW_TIME_US] = 3,
                                            [BW_TIME_NS] = 0};
-    int64_t mantissa, ns;
-    uint8_t decimals;
+    int64_t ns;
+    if (format == BW_TIME_BY_SIZE && decimals == 0) format = unit_by_size(whole);
     if (format == BW_TIME_NONE || format > BW_TIME_NS) return 0;
-    if (bw_integer_parse(text, bytes, &mantissa)) decimals = 0; /* mostly, and quicker */
-    else if (bw_decimal_parse(text, bytes, &mantissa, &decimals) != BW_NUMBER_OK) return 0;
-    if (mantissa < 0 || decimals > decimals_of[format]) return 0;
-    return bw_scale(mantissa, decimals_of[format] - decimals, &ns) ? ns : 0;
+    if (whole < 0 || decimals > decimals_of[format]) return 0;
+    return bw_scale(whole, decimals_of[format] - decimals, &ns) ? ns : 0;
+}
+
+int64_t bw_time_parse(uint32_t format, const char *text, size_t bytes) {
+    if (format == BW_TIME_ISO8601) return parse_iso8601(text, bytes);
+    int64_t mantissa;
+    uint8_t decimals = 0;
+    if (!bw_integer_parse(text, bytes, &mantissa) && /* mostly, and quicker */
+        bw_decimal_parse(text, bytes, &mantissa, &decimals) != BW_NUMBER_OK) {
+        return 0;
+    }
+    return bw_time_of(format, mantissa, decimals);
 }

@@ -28,6 +28,9 @@ static inline bool bw_scale(int64_t mantissa, uint32_t up, int64_t *out) {
     return !__builtin_mul_overflow(mantissa, bw_power_of_ten[up], out);
 }
 
+/* The same of a number that was read already: whole / 10^decimals of the format's unit. */
+int64_t bw_time_of(uint32_t format, int64_t whole, uint32_t decimals);
+
 /* ns since the Unix epoch of a venue's time text in enum bw_time_format; 0 when it cannot be told
  * (year 1, wrong format): a time is a stamp, never a reason to lose an update. */
 int64_t bw_time_parse(uint32_t format, const char *text, size_t bytes);

@@ -75,8 +75,13 @@ int bw_feed_connect(bw_feed *feed, const bw_connect_spec *spec);
 int bw_feed_send_text(bw_feed *feed, uint32_t connection, const char *text, size_t bytes);
 int bw_feed_send_ping(bw_feed *feed, uint32_t connection);
 int bw_feed_close(bw_feed *feed, uint32_t connection, uint32_t code);
-int bw_feed_add_book(bw_feed *feed, const bw_symbol *symbol, uint32_t price_exponent,
-                     uint32_t quantity_exponent);
+typedef struct bw_book_request {
+    bw_symbol symbol;
+    char topic[72];
+    uint32_t price_exponent, quantity_exponent;
+    uint32_t price_scale, quantity_scale;
+} bw_book_request;
+int bw_feed_add_book(bw_feed *feed, const bw_book_request *request);
 int bw_feed_bind(bw_feed *feed, uint32_t book, uint32_t connection);
 int bw_feed_load_snapshot(bw_feed *feed, uint32_t book, const char *body, size_t bytes);
 int bw_feed_resync(bw_feed *feed, uint32_t book, uint32_t reason);

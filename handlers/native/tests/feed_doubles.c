@@ -63,6 +63,10 @@ void bw_engine_free(bw_engine *engine) {
     (void)engine;
 }
 
+void bw_engine_set_scale(bw_engine *engine, uint32_t book, uint32_t price_decimals, uint32_t quantity_decimals) {
+    (void)engine, (void)book, (void)price_decimals, (void)quantity_decimals;
+}
+
 int bw_engine_add_book(bw_engine *engine, uint32_t book, const char *native_symbol) {
     (void)engine, (void)book, (void)native_symbol;
     seen.books++;

@@ -252,14 +252,15 @@ static void test_never_open(uint32_t mode) {
 static void test_commands(uint32_t mode) {
     runner feed = start(mode);
     bw_connect_spec spec = target(1);
-    bw_symbol symbol = {.native = "BTCUSDT"}, other = {.native = "ETHUSDT"};
+    bw_book_request book = {.symbol = {.native = "BTCUSDT"}, .price_exponent = 2, .quantity_exponent = 8};
+    bw_book_request other = {.symbol = {.native = "ETHUSDT"}, .topic = "ob.ETHUSDT"};
     spec.connection = 2;
     CHECK_EQUAL(bw_feed_connect(feed.feed, &spec), -EINVAL);
     spec.connection = 0;
     strcpy(spec.address, "localhost");
     CHECK_EQUAL(bw_feed_connect(feed.feed, &spec), -EINVAL);
-    CHECK_EQUAL(bw_feed_add_book(feed.feed, &symbol, 2, 8), 0);
-    CHECK_EQUAL(bw_feed_add_book(feed.feed, &symbol, 2, 8), -EEXIST);
+    CHECK_EQUAL(bw_feed_add_book(feed.feed, &book), 0);
+    CHECK_EQUAL(bw_feed_add_book(feed.feed, &book), -EEXIST);
     CHECK_EQUAL(bw_feed_bind(feed.feed, 0, 1), 0);
     CHECK(seen.books == 1 && seen.binds == 1); /* done at once while nothing runs */
     CHECK_EQUAL(bw_feed_bind(feed.feed, 1, 1), -EINVAL);
@@ -277,7 +278,7 @@ static void test_commands(uint32_t mode) {
     for (unsigned i = 4; i < posted; i++) expect(&feed, BW_EVENT_REFUSED, 0, 0);
     CHECK(seen.snapshots == 1 && strcmp(seen.last_frame, "{\"bids\":[]}") == 0);
     CHECK(seen.resyncs == 1 && seen.states == 1 && seen.bells == 1);
-    CHECK_EQUAL(bw_feed_add_book(feed.feed, &other, 2, 8), 1);
+    CHECK_EQUAL(bw_feed_add_book(feed.feed, &other), 1);
     CHECK_EQUAL(bw_feed_add_bell(feed.feed, "no bell", "fifo"), 0);
     expect(&feed, BW_EVENT_REFUSED, 0, 0);
     CHECK_EQUAL(seen.books, 2);

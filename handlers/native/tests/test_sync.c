@@ -13,7 +13,7 @@ static void test_okx_chain(void) {
     bw_sync sync = {.phase = BW_SYNC_WAITING};
     uint32_t rule = BW_SYNC_FEED_SNAPSHOT, link = BW_CONTINUITY_LINK;
     CHECK(step(&sync, rule, link, 0, 15, 10) == BW_SYNC_DROP);
-    bw_sync_snapshot(&sync, 10);
+    bw_sync_snapshot(&sync, 10, false);
     CHECK(step(&sync, rule, link, 0, 15, 10) == BW_SYNC_APPLY);
     CHECK(step(&sync, rule, link, 0, 15, 15) == BW_SYNC_KEEP_ALIVE);
     CHECK(step(&sync, rule, link, 0, 3, 15) == BW_SYNC_APPLY); /* maintenance reset */
@@ -25,12 +25,12 @@ static void test_okx_chain(void) {
 static void test_bybit(void) {
     bw_sync sync = {.phase = BW_SYNC_WAITING};
     uint32_t rule = BW_SYNC_FEED_SNAPSHOT, next = BW_CONTINUITY_NEXT;
-    bw_sync_snapshot(&sync, 2876700);
+    bw_sync_snapshot(&sync, 2876700, false);
     CHECK(step(&sync, rule, next, 0, 2876701, 0) == BW_SYNC_APPLY);
     CHECK(step(&sync, rule, next, 0, 2876701, 0) == BW_SYNC_OLD);
     CHECK(step(&sync, rule, next, 0, 2876600, 0) == BW_SYNC_OLD);
     CHECK(step(&sync, rule, next, 0, 2876703, 0) == BW_SYNC_GAP);
-    bw_sync_snapshot(&sync, 1); /* service restart */
+    bw_sync_snapshot(&sync, 1, false); /* service restart */
     CHECK(step(&sync, rule, next, 0, 2, 0) == BW_SYNC_APPLY);
 }
 
@@ -41,7 +41,7 @@ static void test_binance_join(void) {
     bw_sync_ids first_held = {.first = 15602510, .last = 15602511};
     CHECK(!bw_sync_reaches(range, 15602508, &first_held));
     CHECK(bw_sync_reaches(range, 15602509, &first_held));
-    bw_sync_rest_snapshot(&sync, 15602511);
+    bw_sync_joined_snapshot(&sync, 15602511);
     CHECK(step(&sync, rule, range, 15602510, 15602511, 0) == BW_SYNC_OLD);
     CHECK(step(&sync, rule, range, 15602513, 15602514, 0) == BW_SYNC_GAP);
     CHECK(step(&sync, rule, range, 15602511, 15602514, 0) == BW_SYNC_APPLY); /* U <= L + 1 <= u */
@@ -53,14 +53,14 @@ static void test_binance_join(void) {
 
 static void test_unopened_symbol(void) {
     bw_sync sync = {.phase = BW_SYNC_WAITING};
-    bw_sync_rest_snapshot(&sync, -1);
+    bw_sync_joined_snapshot(&sync, -1);
     CHECK(step(&sync, BW_SYNC_REST_SNAPSHOT, BW_CONTINUITY_RANGE, 900, 905, 0) == BW_SYNC_APPLY);
     CHECK(step(&sync, BW_SYNC_REST_SNAPSHOT, BW_CONTINUITY_RANGE, 906, 906, 0) == BW_SYNC_APPLY);
 }
 
 static void test_link_joined_by_rest(void) {
     bw_sync sync = {.phase = BW_SYNC_WAITING};
-    bw_sync_rest_snapshot(&sync, 100);
+    bw_sync_joined_snapshot(&sync, 100);
     CHECK(step(&sync, BW_SYNC_REST_SNAPSHOT, BW_CONTINUITY_LINK, 0, 100, 95) == BW_SYNC_OLD);
     CHECK(step(&sync, BW_SYNC_REST_SNAPSHOT, BW_CONTINUITY_LINK, 0, 108, 104) == BW_SYNC_GAP);
     CHECK(step(&sync, BW_SYNC_REST_SNAPSHOT, BW_CONTINUITY_LINK, 0, 104, 98) == BW_SYNC_APPLY);

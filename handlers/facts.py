@@ -180,6 +180,7 @@ class Instrument:
 
     ``alias_of`` names the native symbol whose book this one is; such a row has no book of its own.
     Where messages hold scaled integers, ``price_scale`` and ``quantity_scale`` are their decimals.
+    ``inverse``: settled in the base coin, quantities count the quote (deribit's ``BTC-PERPETUAL``).
     """
 
     native: str
@@ -191,10 +192,13 @@ class Instrument:
     alias_of: str = ""
     price_scale: int = 0
     quantity_scale: int = 0
+    inverse: bool = False
 
     @property
     def canonical(self) -> str:
-        return f"{self.base}-{self.quote}".upper()
+        """``BTC-USDT`` is spot; ``BTC-USDT-PERPETUAL`` linear, ``BTC-PERPETUAL`` inverse."""
+        pair = self.base if self.inverse else f"{self.base}-{self.quote}"
+        return (pair if self.kind is Kind.SPOT else f"{pair}-{self.kind.name}").upper()
 
 
 @dataclass(frozen=True)
@@ -225,6 +229,8 @@ class Limits:
     rest: Rate  # REST weight of one address
     address_requests: Rate | None = None  # messages of one address, all its connections together
     operations: Rate | None = None  # subscribe and unsubscribe requests on one connection
+    snapshot_requests: Rate | None = None  # requests for a snapshot on one connection
+    connections: int | None = None  # of one address at a time
     symbols_weight: int = 1
     request_chars: int | None = None  # of all symbols' arguments on one connection
     argument_chars: int = 0  # of one argument around its symbol
@@ -233,12 +239,19 @@ class Limits:
     weight_header: str | None = None  # response header that tells the weight used
 
 
+WEBSOCKET_PING = "websocket ping"  # a Heartbeat.text that is a ping frame, not a message
+
+
 @dataclass(frozen=True)
 class Heartbeat:
-    """Who says what to keep the connection: ``text`` is sent every ``every_s`` (None: nothing)."""
+    """Who says what to keep the connection: ``text`` is sent every ``every_s`` (None: nothing).
+
+    ``text`` may be made of a number that counts up, where pings carry an id, or be WEBSOCKET_PING. What
+    the server asks and we answer is no heartbeat of ours: see ``Answer``'s "reply".
+    """
 
     every_s: float | None = None
-    text: str | None = None
+    text: str | Callable[[int], str] | None = None
     silence_s: float = 60.0  # no frame at all for so long: the connection is dead
     text_reply: str = ""  # a whole non-JSON frame that is the answer ("pong")
 
@@ -249,14 +262,42 @@ class Answer:
 
     "taken" and "refused": about ``symbols``, or about ``request`` where the venue answers requests, or
     (neither given) about the oldest request that waits; "unsubscribed": a request to unsubscribe was
-    taken, where the venue says so. "current": ``symbols`` are all that stand on the connection.
+    taken, where the venue says so. "current": ``symbols`` are all that stand on the connection; "listed":
+    ``symbols`` are all that ``request`` got, the others of it are refused without a word. "welcome": the
+    connection may be used, pings are due ``every_s``. "reply": ``text`` must be sent back at once.
     "leave": the venue will cut this connection soon. "other": nothing to do.
     """
 
-    kind: Literal["taken", "unsubscribed", "refused", "current", "leave", "other"]
+    kind: Literal[
+        "taken", "unsubscribed", "refused", "current", "listed", "welcome", "reply", "leave", "other"
+    ]
     symbols: tuple[str, ...] = ()  # native
     request: str | None = None  # our id, echoed
     reason: str = ""  # the venue's own words
+    text: str = ""
+    every_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Token:
+    """Where connections need a token: a POST to ``path`` of the REST origin before each of them.
+
+    ``url`` makes the WebSocket address of the decoded answer. Where settings name another address than
+    the venue's, only the answer's query is added to it.
+    """
+
+    path: str
+    url: Callable[[Any], str]
+    weight: int = 1
+
+
+@dataclass(frozen=True)
+class Lifecycle:
+    """Whether the venue still serves. Only an "active" one is dialled without being asked for by name."""
+
+    state: Literal["active", "doubtful", "ceased"] = "active"
+    date: str = ""  # of the state, as precisely as known: 2026-09
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -280,7 +321,7 @@ class Venue:
     symbols_path: str
     instruments: Callable[[Any], Iterable[Instrument]]  # decoded symbol list -> tradable rows
     subscribe: Callable[[Sequence[str], int], str]  # native symbols, request id -> frame
-    unsubscribe: Callable[[Sequence[str], int], str]
+    unsubscribe: Callable[[Sequence[str], int], str] | None  # None: the venue knows no such request
     answer: Callable[[Any], Answer]  # a decoded control message
     messages: Sequence[Message]
     sync: Sync
@@ -294,7 +335,15 @@ class Venue:
     audit: bool = False  # the feed's snapshot comes again and again: the book is compared with it
     protobuf: Mapping[str, int] = field(default_factory=dict)  # binary frames: path -> field number
     heartbeat: Heartbeat = field(default_factory=Heartbeat)
+    frames: Literal["plain", "gzip", "deflate"] = "plain"  # what a binary frame holds; text frames are text
+    token: Token | None = None
+    welcome: bool = False  # nothing is subscribed before the venue's welcome message
+    settle_s: float = 0.0  # nothing is sent so soon after connecting
     on_connect: Sequence[str] = ()  # frames sent once after connecting
+    acknowledges: bool = True  # False: no answer to a subscription but its data
+    whole_set: bool = False  # a subscribe frame names all symbols of the connection and replaces what stood
+    resubscribe: Literal["unsubscribe", "again", "reconnect"] = "unsubscribe"  # how a book starts afresh
+    snapshot_request: Callable[[str, int], str] | None = None  # native symbol, request id -> frame
     snapshots: Sequence[RestSnapshot] = ()  # deepest first; the feed takes the deepest it can afford
     depth: int = 0  # levels a side the venue keeps; 0 = whole book
     client_cuts: bool = False  # the client must cut to depth after every message
@@ -302,7 +351,7 @@ class Venue:
     levels_max: int = 16384  # a side; worst levels leave first
     quiet_floor_s: float = 30.0  # a symbol may be silent so long before it is suspect
     cadence_ms: int = 0  # how often the venue sends one book's changes; 0 = at once
-    lifecycle: str = "active"
+    lifecycle: Lifecycle = Lifecycle()
     verified: Verified = Verified("", "")
 
 

@@ -184,6 +184,10 @@ class NativeFeed:
         data = text.encode()
         self._post(lambda: int(lib.bw_feed_send_text(self._feed, connection, data, len(data))))
 
+    def ping(self, connection: int) -> None:
+        """A WebSocket ping frame."""
+        self._post(lambda: int(lib.bw_feed_send_ping(self._feed, connection)))
+
     def drop(self, connection: int, code: int = 0) -> None:
         """Closes with a close frame of ``code``, or at once (0). A CLOSED event follows."""
         self._post(lambda: int(lib.bw_feed_close(self._feed, connection, code)))

@@ -195,6 +195,10 @@ class NativeFeed:
     def bind(self, book: int, connection: int) -> None:
         self._post(lambda: int(lib.bw_feed_bind(self._feed, book, connection)))
 
+    def hand_over(self, book: int, connection: int) -> None:
+        """The connection carries the book from the snapshot on that comes there."""
+        self._post(lambda: int(lib.bw_feed_hand_over(self._feed, book, connection)))
+
     def load_snapshot(self, book: int, body: bytes) -> None:
         self._post(lambda: int(lib.bw_feed_load_snapshot(self._feed, book, body, len(body))))
 
@@ -254,6 +258,7 @@ def _feed_spec(venue: Venue, settings: FeedSettings, connections: int) -> Any:
     spec.busy_poll_us = BUSY_POLL_US if busy else 0
     spec.cpu = -1 if settings.cpu is None else settings.cpu
     spec.connections_max = connections
+    spec.frames = getattr(lib, f"BW_FRAMES_{venue.frames.upper()}")
     spec.message_bytes_max = venue.limits.message_bytes
     # a frame may hold what the venue sends, however few levels are kept
     spec.levels_max = 2 * max(settings.levels_max or 0, venue.levels_max)

@@ -108,7 +108,7 @@ int bw_engine_add_book(bw_engine *engine, uint32_t book, const char *symbol) {
         return -1;
     }
     tracked->index = book;
-    tracked->connection = BW_NO_CONNECTION;
+    tracked->connection = tracked->heir = BW_NO_CONNECTION;
     tracked->book->connection = BW_NO_CONNECTION;
     bw_pending_queue_init(&tracked->held);
     if (tracked->checksum) tracked->book->verifier_state = BW_VERIFIER_NOT_SENT;
@@ -282,6 +282,10 @@ static const char *take_snapshot(bw_engine *engine, bw_tracked *tracked, bw_upda
     return bw_apply_snapshot(engine, tracked, update);
 }
 
+static bool is_snapshot(const bw_engine *engine, const bw_message_plan *message) {
+    return message->kind == BW_MESSAGE_SNAPSHOT || engine->plan->sync_rule == BW_SYNC_SNAPSHOTS_ONLY;
+}
+
 static const char *take_in(bw_engine *engine, bw_tracked *tracked, const bw_message_plan *message,
                            bw_update *update) {
     if (message->kind == BW_MESSAGE_CHECKSUM) {
@@ -289,9 +293,7 @@ static const char *take_in(bw_engine *engine, bw_tracked *tracked, const bw_mess
         return NULL;
     }
     if (tracked->scale[0] | tracked->scale[1]) bw_unscale(update, tracked);
-    bool snapshot =
-        message->kind == BW_MESSAGE_SNAPSHOT || engine->plan->sync_rule == BW_SYNC_SNAPSHOTS_ONLY;
-    return snapshot ? take_snapshot(engine, tracked, update) : take_delta(engine, tracked, update);
+    return is_snapshot(engine, message) ? take_snapshot(engine, tracked, update) : take_delta(engine, tracked, update);
 }
 
 /* Data for a symbol that is none of ours, or for an id that is not bound yet. */
@@ -301,6 +303,15 @@ static void put_aside(bw_engine *engine, uint32_t connection, const bw_value *sy
     bool kept = engine->bindings && symbol->kind != BW_VALUE_NESTED && engine->decoder->item_count == 0 &&
         bw_keep_early(engine, connection, text + symbol->at, symbol->bytes, text, bytes, receive_ns);
     if (!kept) bw_count(&engine->stats->unknown_symbols, 1);
+}
+
+/* A message of a connection that does not carry the book: whether it carries it from now on. */
+static bool takes_over(bw_engine *engine, const bw_tracked *tracked, uint32_t connection,
+                       const bw_message_plan *message) {
+    if (!is_snapshot(engine, message) || connection != tracked->heir || connection == BW_NO_CONNECTION)
+        return false;
+    bw_engine_bind(engine, tracked->index, connection);
+    return true;
 }
 
 static void take_data(bw_engine *engine, uint32_t connection, bw_item *item, const bw_message_plan *message,
@@ -314,7 +325,8 @@ static void take_data(bw_engine *engine, uint32_t connection, bw_item *item, con
     const char *bad = symbol ? take_update(engine, item, message, update) : "no symbol";
     uint32_t at = item->fault ? item->fault_at : 0;
     if (!bad) {
-        if (tracked->connection != connection || tracked->sync.phase == BW_SYNC_OFF) {
+        bool ours = tracked->connection == connection && tracked->sync.phase != BW_SYNC_OFF;
+        if (!ours && !takes_over(engine, tracked, connection, message)) {
             tracked->book->dropped++;
             return;
         }

@@ -133,9 +133,15 @@ void bw_engine_bind(bw_engine *engine, uint32_t book, uint32_t connection) {
     bw_tracked *tracked = tracked_at(engine, book);
     if (!tracked) return;
     tracked->connection = connection;
+    tracked->heir = BW_NO_CONNECTION;
     tracked->book->connection = connection;
     bool up = connection < engine->connections_max && engine->line[connection].up;
     if (up && tracked->sync.phase == BW_SYNC_OFF) start(engine, tracked, tracked->book->state_since_ns);
+}
+
+void bw_engine_hand_over(bw_engine *engine, uint32_t book, uint32_t connection) {
+    bw_tracked *tracked = tracked_at(engine, book);
+    if (tracked && connection != tracked->connection) tracked->heir = connection;
 }
 
 void bw_engine_connection_up(bw_engine *engine, uint32_t connection, int64_t now_ns) {

@@ -26,6 +26,7 @@ typedef struct bw_tracked {
     bw_pending_queue held;
     uint32_t index;
     uint32_t connection;
+    uint32_t heir;            /* connection that takes over with its first snapshot, or BW_NO_CONNECTION */
     uint32_t repair_reason;   /* enum bw_reason of the repair under way */
     bool repair_due;          /* an event is to ask for a snapshot, at the latest with the next update */
     bool repair_told;         /* it has been asked for */

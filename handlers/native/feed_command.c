@@ -175,6 +175,11 @@ static bool book_stands(bw_feed *feed, uint32_t book) {
     return stands;
 }
 
+int bw_feed_hand_over(bw_feed *feed, uint32_t book, uint32_t connection) {
+    if (!book_stands(feed, book) || connection >= feed->connections_max) return -EINVAL;
+    return post(feed, (bw_command){.type = BW_COMMAND_HAND_OVER, .book = book, .connection = connection});
+}
+
 int bw_feed_load_snapshot(bw_feed *feed, uint32_t book, const char *body, size_t bytes) {
     if (!book_stands(feed, book)) return -EINVAL;
     return post_copy(feed, (bw_command){.type = BW_COMMAND_SNAPSHOT, .book = book}, body, bytes,
@@ -246,6 +251,7 @@ static void carry_out(bw_feed *feed, const bw_command *command, int64_t now_ns) 
     case BW_COMMAND_SEND: carry_out_connection(feed, command, now_ns); break;
     case BW_COMMAND_ADD_BOOK: add_book(feed, command->book, command->payload, now_ns); break;
     case BW_COMMAND_BIND: bw_engine_bind(engine, command->book, command->connection); break;
+    case BW_COMMAND_HAND_OVER: bw_engine_hand_over(engine, command->book, command->connection); break;
     case BW_COMMAND_SNAPSHOT:
         bw_engine_load_snapshot(engine, command->book, command->payload, command->bytes, now_ns);
         break;

@@ -16,6 +16,7 @@ void bw_engine_free(bw_engine *engine);
 int bw_engine_add_book(bw_engine *engine, uint32_t book, const char *symbol);
 void bw_engine_set_scale(bw_engine *engine, uint32_t book, uint32_t price_decimals, uint32_t quantity_decimals);
 void bw_engine_bind(bw_engine *engine, uint32_t book, uint32_t connection);
+void bw_engine_hand_over(bw_engine *engine, uint32_t book, uint32_t connection);
 void bw_engine_connection_up(bw_engine *engine, uint32_t connection, int64_t now_ns);
 void bw_engine_connection_down(bw_engine *engine, uint32_t connection, uint32_t reason, int64_t now_ns);
 void bw_engine_frame(bw_engine *engine, uint32_t connection, const char *text, size_t bytes,

@@ -78,6 +78,11 @@ void bw_engine_bind(bw_engine *engine, uint32_t book, uint32_t connection) {
     seen.binds++;
 }
 
+void bw_engine_hand_over(bw_engine *engine, uint32_t book, uint32_t connection) {
+    (void)engine, (void)book, (void)connection;
+    seen.hand_overs++;
+}
+
 void bw_engine_connection_up(bw_engine *engine, uint32_t connection, int64_t now_ns) {
     (void)engine, (void)connection, (void)now_ns;
     seen.ups++;

@@ -78,9 +78,9 @@ class Line:
     def dialled(self) -> None:
         self.phase = Phase.DIALLING
 
-    def not_dialled(self, reason: str, now: float) -> None:
-        """The attempt ended before the native loop took it (name resolution)."""
-        self._retry(reason, now)
+    def not_dialled(self, reason: str, now: float, *, retry_s: float = 0.0) -> None:
+        """The attempt ended before the native loop took it (name resolution, token)."""
+        self._retry(reason, now, retry_s)
 
     def connected(self, now: float) -> None:
         self.phase = Phase.OPEN

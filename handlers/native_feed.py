@@ -12,7 +12,6 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from handlers._ffi import ffi, lib
@@ -42,8 +41,7 @@ class Event(NamedTuple):
     text: bytes
 
 
-@dataclass(frozen=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """Where to connect: a resolved address, and the name the certificate must carry."""
 
     address: str

@@ -124,8 +124,8 @@ static enum bw_turn peer_closed(bw_connection *connection, const bw_ws_event *ev
 }
 
 /* The peer broke the protocol: shown to the engine's quarantine, answered with the code, closed. */
-static enum bw_turn broken(bw_connection *connection, const bw_ws_event *event, const char *shown, size_t bytes,
-                           int64_t now_ns) {
+static enum bw_turn broken(bw_connection *connection, const bw_ws_event *event, const char *shown,
+                           size_t bytes, int64_t now_ns) {
     uint16_t code = event->close_code;
     uint8_t payload[2] = {(uint8_t)(code >> 8), (uint8_t)code};
     enum bw_close_cause cause = code == 1009   ? BW_CLOSE_TOO_LARGE

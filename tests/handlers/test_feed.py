@@ -237,7 +237,7 @@ async def test_a_banned_address_waits_as_told_and_says_so(world: World) -> None:
     await feed.until(
         "refused", lambda: bool(status_of(feed).get("rest", {}).get("breaker", {}).get("open_until"))
     )
-    assert status_of(feed)["rest"]["breaker"]["reason"] == "HTTP 418"
+    assert status_of(feed)["rest"]["breaker"]["reason"].startswith("HTTP 418: ")
     before = status_of(feed)["rest"]["requests"]
     await feed.until("live again", lambda: set(segment.books["state"]) == {BookState.LIVE}, 20.0)
     assert status_of(feed)["rest"]["requests"] <= before + 3
@@ -297,13 +297,18 @@ async def test_a_half_open_socket_is_left(exchange: str, world: World) -> None:
     await world.equals(exchange, feed, segment)
 
 
-async def test_the_venues_notice_is_followed_at_once(world: World) -> None:
+async def test_the_venues_notice_is_followed_and_no_book_stops_meanwhile(world: World) -> None:
     feed = await world.feed("okx")
     segment = await feed.until_live(3)
+    before = segment.books["epoch"].copy()
     await world.control("okx", "fault", {"fault": "notice"})
-    await feed.until("another connection", lambda: int(segment.stats["connects"]) == 2, 10.0)
-    await feed.until("live again", lambda: set(segment.books["state"]) == {BookState.LIVE}, 10.0)
+    await feed.until("rolled over", lambda: any(line.startswith("rolled_over") for line in feed.lines), 15.0)
+    await feed.until("one connection", lambda: int(segment.stats["connections_open"]) == 1, 10.0)
+    assert (segment.books["epoch"] == before + 1).all(), "each has the snapshot of its new connection"
+    assert int(segment.books["gaps"].sum()) == 0
+    assert not any(line.startswith("book_not_live") for line in feed.lines)
     await world.equals("okx", feed, segment)
+    await feed.until("told", lambda: status_of(feed).get("reconnects") == {"rollover": 1})
 
 
 async def test_binance_rolls_over_before_it_is_cut(world: World) -> None:

@@ -67,7 +67,7 @@ async def test_a_refused_token_is_waited_for_as_told() -> None:
 
 async def test_a_name_that_does_not_resolve_is_told() -> None:
     dialler = Dialler(replace(VENUE, token=None, websocket_url="wss://nowhere.invalid/"), None, Rest())
-    with pytest.raises(DialError, match="nowhere.invalid does not resolve") as caught:
+    with pytest.raises(DialError, match=r"nowhere\.invalid does not resolve") as caught:
         await dialler.next()
     assert caught.value.cause == "name"
 

@@ -189,8 +189,8 @@ static enum bw_turn message(bw_connection *connection, bw_ws_event *event, int64
     if (event->type == BW_WS_BINARY && !unpack(connection, event)) {
         return broken(connection, event, sent, sent_bytes, plaintext_ns);
     }
-    bw_engine_frame(connection->host->engine, connection->id, event->payload, event->payload_bytes, receive_ns,
-                    plaintext_ns);
+    bw_engine_frame(connection->host->engine, connection->id, event->payload, event->payload_bytes,
+                    receive_ns, plaintext_ns);
     return BW_TURN_IDLE;
 }
 

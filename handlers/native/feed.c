@@ -53,7 +53,8 @@ static bw_engine *start_engine(const bw_feed *feed, const bw_feed_spec *spec, ch
 
 bw_feed *bw_feed_new(const bw_feed_spec *spec, char *error, uint32_t error_bytes) {
     if (!spec->connections_max || spec->connections_max > BW_FEED_CONNECTIONS_MAX ||
-        spec->poll > BW_POLL_BUSY || spec->frames > BW_FRAMES_DEFLATE || spec->message_bytes_max < 1024 || spec->message_bytes_max > (1u << 30)) {
+        spec->poll > BW_POLL_BUSY || spec->frames > BW_FRAMES_DEFLATE ||
+        spec->message_bytes_max < 1024 || spec->message_bytes_max > (1u << 30)) {
         snprintf(error, error_bytes,
                  "feed: connections_max must be 1 to %u, message_bytes_max 1 KiB to 1 GiB",
                  BW_FEED_CONNECTIONS_MAX);

@@ -1,7 +1,8 @@
 """Run under the counting allocator: streams updates over TLS into the loop, prints what it allocated.
 
 Arguments: poll mode, directory for the segment, what frames hold (``Venue.frames``). Prints one line of
-JSON: updates streamed while counting, and the counts of malloc, calloc, realloc, memalign, free, mmap and munmap on the loop's thread.
+JSON: updates streamed while counting, and the counts of malloc, calloc, realloc, memalign, free, mmap and
+munmap on the loop's thread.
 """
 
 from __future__ import annotations

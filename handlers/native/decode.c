@@ -47,6 +47,8 @@ bw_decoder *bw_decoder_new(const bw_plan *plan, uint32_t levels_max) {
         }
     }
     choose_variant(decoder);
+    decoder->walk_json = decoder->walk;
+    if (plan->has_numbers) decoder->walk = bw_decode_either;
     return decoder;
 }
 
@@ -196,6 +198,12 @@ static bool same_value(const bw_decoder *decoder, const bw_value *one, const bw_
         memcmp(decoder->text + one->at, decoder->text + other->at, one->bytes) == 0;
 }
 
+static bool number_is(const bw_decoder *decoder, const bw_value *value, const bw_condition *condition) {
+    int64_t number, wanted;
+    return bw_value_integer(decoder->text, value, &number) &&
+           bw_integer_parse(condition->equals, condition->bytes, &wanted) && number == wanted;
+}
+
 static bool holds(const bw_decoder *decoder, const bw_item *item, const bw_condition *condition) {
     const bw_value *value = bw_decoder_slot(decoder, item, condition->slot);
     if (!value) return false;
@@ -203,6 +211,7 @@ static bool holds(const bw_decoder *decoder, const bw_item *item, const bw_condi
     if (condition->test == BW_TEST_SAME) {
         return same_value(decoder, value, bw_decoder_slot(decoder, item, condition->other));
     }
+    if (value->kind == BW_VALUE_VARINT && condition->bytes) return number_is(decoder, value, condition);
     return condition->bytes == 0 || bw_key_equals(decoder->text, value, condition->equals, condition->bytes);
 }
 

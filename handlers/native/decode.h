@@ -47,6 +47,7 @@ typedef struct bw_item {
     uint32_t level_count[2];
     uint8_t price_decimals; /* most of any level */
     uint8_t quantity_decimals;
+    uint16_t rounded; /* quantities with more decimals than fit 64 bits */
     uint8_t fewest_decimals[2]; /* of any price and any quantity but 0, as text; UINT8_MAX: none. Only where the
                                  * venue's checksum is made of the text as received */
     uint32_t fault_at;

@@ -6,7 +6,7 @@
 #endif
 
 #include "decode_text.h"
-#include "decode_levels.h"
+#include "decode_forms.h"
 
 static const char *walk_object(bw_decoder *d, const char *p, uint32_t node, bw_item *item);
 static const char *walk_array(bw_decoder *d, const char *p, uint32_t node, bw_item *item);
@@ -63,17 +63,6 @@ static inline const char *find_key(bw_decoder *d, const char *p, uint32_t node, 
     return skip_space(d, p);
 }
 
-static void reset_item(const bw_decoder *d, bw_item *item) {
-    item->slots = item->levels_seen = 0;
-    item->fault = NULL;
-    item->price_decimals = item->quantity_decimals = 0;
-    item->fewest_decimals[0] = item->fewest_decimals[1] = UINT8_MAX;
-    for (uint32_t side = 0; side < 2; side++) {
-        item->level_first[side] = d->level_used[side];
-        item->level_count[side] = 0;
-    }
-}
-
 static const char *walk_items(bw_decoder *d, const char *p, uint32_t node, bw_item *outer) {
     if (*p != '[') {
         note_fault(d, outer, p, "an array of items was expected");
@@ -86,7 +75,7 @@ static const char *walk_items(bw_decoder *d, const char *p, uint32_t node, bw_it
         if (*p == '{') {
             if (d->item_count == BW_ITEMS_MAX) return text_fail(d, p, "more items than a frame may have");
             bw_item *item = &d->item[d->item_count++];
-            reset_item(d, item);
+            bw_item_reset(d, item);
             p = walk_object(d, p + 1, node, item);
         } else {
             note_fault(d, outer, p, "an item that is no object");
@@ -109,8 +98,10 @@ static const char *walk_levels(bw_decoder *d, const char *p, uint32_t target, bw
     item->levels_seen |= 1u << target;
     level_run run = {.d = d, .plan = &d->plan->levels[target], .shape = &d->shape[target],
                      .stencil = &d->stencil[target], .item = item};
-    const char *after =
-        *p == '[' ? take_levels(&run, p) : level_fault(&run, p, "a list of levels was expected");
+    const char *after = *p == '[' && run.plan->is_plain ? take_levels(&run, p) : take_forms(&run, p);
+    if (after && d->plan->checksum.text == BW_CHECKSUM_RECEIVED && run.plan->shape == BW_SHAPE_ARRAYS) {
+        note_decimals(item, run.plan, p, after);
+    }
     if (after) return after;
     for (uint32_t side = 0; side < 2; side++) {
         d->level_used[side] = item->level_first[side] + item->level_count[side];
@@ -211,7 +202,7 @@ static const char *walk_root(bw_decoder *d, const char *p) {
 }
 
 bool BW_WALK(bw_decoder *d) {
-    reset_item(d, &d->frame);
+    bw_item_reset(d, &d->frame);
     const char *p = walk_root(d, skip_space(d, d->text));
     if (!p) return false;
     if (p > d->end) {

@@ -108,6 +108,7 @@ int bw_engine_add_book(bw_engine *engine, uint32_t book, const char *symbol) {
         return -1;
     }
     tracked->index = book;
+    tracked->quantity_ceiling = BW_DECIMALS_MAX;
     tracked->connection = tracked->heir = BW_NO_CONNECTION;
     tracked->book->connection = BW_NO_CONNECTION;
     bw_pending_queue_init(&tracked->held);
@@ -232,6 +233,7 @@ static const char *take_update(const bw_engine *engine, bw_item *item, const bw_
     }
     update->price_decimals = item->price_decimals;
     update->quantity_decimals = item->quantity_decimals;
+    update->rounded = item->rounded;
     memcpy(update->fewest_decimals, item->fewest_decimals, sizeof update->fewest_decimals);
     update->exchange_ns = bw_exchange_ns(engine, item, message);
     return NULL;
@@ -293,7 +295,9 @@ static const char *take_in(bw_engine *engine, bw_tracked *tracked, const bw_mess
         return NULL;
     }
     if (tracked->scale[0] | tracked->scale[1]) bw_unscale(update, tracked);
-    return is_snapshot(engine, message) ? take_snapshot(engine, tracked, update) : take_delta(engine, tracked, update);
+    if (update->rounded) tracked->book->rounded += update->rounded;
+    return is_snapshot(engine, message) ? take_snapshot(engine, tracked, update)
+                                        : take_delta(engine, tracked, update);
 }
 
 /* Data for a symbol that is none of ours, or for an id that is not bound yet. */

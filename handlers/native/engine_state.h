@@ -34,6 +34,7 @@ typedef struct bw_tracked {
     uint32_t crossed_run;
     uint32_t verified_run;    /* right checksums since the snapshot */
     uint32_t wrong_run;       /* repairs refuted by a checksum, without a time of quiet between */
+    uint32_t quantity_ceiling; /* the book's quantities never get more decimals than these */
     uint32_t scale[2];        /* decimals of the integers that stand for prices and quantities, 0: plain */
     bw_name symbol;
 } bw_tracked;
@@ -52,6 +53,7 @@ typedef struct bw_update {
     uint32_t price_decimals, quantity_decimals;
     bw_sync_ids ids;
     uint8_t fewest_decimals[2]; /* see bw_item */
+    uint32_t rounded;
     bool has_checksum;
     int64_t checksum;
     int64_t exchange_ns, receive_ns, decoded_ns;
@@ -110,14 +112,26 @@ bool bw_keep_early(bw_engine *engine, uint32_t connection, const char *id, uint3
 const char *bw_next_early(bw_engine *engine, uint32_t *cursor, uint32_t *connection, size_t *bytes,
                           int64_t *receive_ns);
 
-/* engine_apply.c: books and records. */
+/* engine_fit.c: numbers into the book's exponents. */
 
+/* Brings the levels to the book's exponents, or to those it must grow to; `replaces`: the book will be empty then
+ * and its exponents may be those of the ceiling. NULL or why they do not fit. */
+const char *bw_fit_levels(const bw_engine *engine, bw_tracked *tracked, bw_update *update, bool replaces,
+                          uint32_t *price_up, uint32_t *quantity_up);
 /* Integers to the decimals that the instrument gives them. */
 void bw_unscale(bw_update *update, const bw_tracked *tracked);
+
+/* engine_prove.c */
+
 /* Compares a book that follows with a snapshot, counts, and says whether they are equal. */
 bool bw_audit(bw_engine *engine, bw_tracked *tracked, const bw_update *update);
 /* A checksum that came by itself, for the book as it stands. */
 void bw_apply_checksum(bw_engine *engine, bw_tracked *tracked, const bw_update *update);
+
+/* engine_apply.c: books and records. */
+
+/* The checksum after an update (or `fresh`: a snapshot). BW_REASON_CHECKSUM if it refutes the book. */
+uint32_t bw_check_sum(bw_engine *engine, bw_tracked *tracked, const bw_update *update, bool fresh);
 
 /* Applies an update that follows, or says why it cannot be (the book is then untouched). */
 const char *bw_apply_update(bw_engine *engine, bw_tracked *tracked, bw_update *update);

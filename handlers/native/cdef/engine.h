@@ -59,6 +59,7 @@ typedef struct bw_item {
     uint32_t level_count[2];
     uint8_t price_decimals;
     uint8_t quantity_decimals;
+    uint16_t rounded;
     uint8_t fewest_decimals[2];
     uint32_t fault_at;
     const char *fault;

@@ -87,7 +87,7 @@ VENUE = Venue(
         book("snapshot", Form.ROWS),
         Message("checksum", when={"[1]": "cs"}, symbol="[0]", checksum="[2]", last="[3]"),
         Message("heartbeat", when={"[1]": "hb"}, last="[2]"),
-        Message("control", when={"event": "subscribed"}, symbol="symbol", binds="chanId"),
+        Message("control", {"event": "subscribed", "channel": "book"}, "symbol", binds="chanId"),
         Message("control", when={"event": None}),
     ),
     sync=Sync.FEED_SNAPSHOT,

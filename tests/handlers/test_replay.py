@@ -27,9 +27,7 @@ def payload(name: str) -> dict[str, Any]:
 def replay(name: str, told: dict[str, Any], **settings: Any) -> Replay:
     venue: Venue = replace(VENUES[name], depth=told.get("depth", VENUES[name].depth))
     scales = {name: told[name] for name in ("price_scale", "quantity_scale") if name in told}
-    row = Instrument(
-        told["symbol"], "A", "B", told["price_decimals"], told["quantity_decimals"], **scales
-    )
+    row = Instrument(told["symbol"], "A", "B", told["price_decimals"], told["quantity_decimals"], **scales)
     return Replay(venue, [row], **settings)
 
 

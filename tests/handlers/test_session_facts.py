@@ -384,3 +384,8 @@ def test_snapshots_are_asked_for_as_documented(name: str) -> None:
     request = VENUES[name].snapshot_request
     assert request is not None
     assert orjson.loads(request("A", 3)) == SNAPSHOT_REQUESTS[name]
+
+
+def test_what_has_ceased_or_may_have_says_since_when_and_by_whom() -> None:
+    states = {name: VENUES[name].lifecycle.state for name in ("ascendex", "bitmart")}
+    assert states == {"ascendex": "doubtful", "bitmart": "doubtful"}

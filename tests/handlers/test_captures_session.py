@@ -6,6 +6,7 @@ variant of the facts says the difference.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from decimal import Decimal
@@ -14,9 +15,10 @@ from typing import Any
 
 import pytest
 import test_captures
-from test_captures import Level, Recording, Update, both, table
+from test_captures import Level, Recording, Update, both, lines, table
 
-from handlers.facts import Continuity, Levels, Message, RestSnapshot, Sync, Venue
+from handlers.capture import Replay
+from handlers.facts import Continuity, Instrument, Levels, Message, RestSnapshot, Sync, Venue
 from handlers.registry import VENUES
 
 __all__ = ["table"]  # a fixture
@@ -91,6 +93,13 @@ HTX_WHOLE = variant(
         *VENUES["htx"].messages[1:5],
     ],
 )
+BITGET_BEFORE_IDS = variant(
+    "bitget",
+    continuity=Continuity.NONE,
+    straddle=False,
+    checksum_state="verified",
+    messages=[replace(one, last=None, previous=None) for one in VENUES["bitget"].messages],
+)
 KUCOIN_CLASSIC = variant(
     "kucoin",
     sync=Sync.REST_SNAPSHOT,
@@ -121,6 +130,13 @@ KUCOIN_CLASSIC = variant(
 RECORDINGS = [
     Recording("ascendex/cryptofeed-spot-v1-depth-2021.jsonl", VENUES["ascendex"], ascendex, 287),
     Recording("ascendex/cryptofeed-futures-v2-depth-2022.jsonl", VENUES["ascendex"], ascendex, 267),
+    Recording("bitget/gct-v2-spot-books-checksum-2025.jsonl", BITGET_BEFORE_IDS, bitget, 2, 1),
+    Recording(
+        "_older/bitget/cryptofeed-v1-spot-books-checksum-2022.jsonl.gz", BITGET_BEFORE_IDS, bitget, 443, 443
+    ),
+    Recording(
+        "_older/bitget/cryptofeed-v1-mix-books-checksum-2022.jsonl.gz", BITGET_BEFORE_IDS, bitget, 194, 194
+    ),
     Recording("deribit/cryptofeed-v2-options-raw-2021.jsonl", VENUES["deribit"], deribit, 46),
     Recording("htx/cryptofeed-coinswap-depth-2022.jsonl.gz", HTX_WHOLE, htx_whole, 1274),
     Recording("htx/cryptofeed-linearswap-depth-2022.jsonl.gz", HTX_WHOLE, htx_whole, 1588),
@@ -133,3 +149,28 @@ def test_every_recorded_book_equals_its_rebuild(
     recording: Recording, captures: Path, table: list[str]
 ) -> None:
     test_captures.test_every_recorded_book_equals_its_rebuild(recording, captures, table)
+
+
+def test_quantities_that_no_fixed_point_holds_are_rounded_and_counted(captures: Path) -> None:
+    """HTX prints binary noise (18 decimals); prices stay exact, and each rounded number is counted."""
+    frames = [text for text, _ in lines(captures / "htx/cryptofeed-spot-depthstep0-2021.jsonl")]
+    updates = [htx_whole(json.loads(text, parse_float=Decimal), "") for text in frames]
+    symbols = dict.fromkeys(update.symbol for update in updates if update is not None)
+    rounded = 0
+    with Replay(HTX_WHOLE, [Instrument(symbol, symbol, "B", 0, 0) for symbol in symbols]) as run:
+        for text, update in zip(frames, updates, strict=True):
+            run.frame(text.encode())
+            if update is None:
+                continue
+            copy = run.book(update.symbol)
+            half = Decimal(5).scaleb(-copy.quantity_exponent - 1)
+            for side, sign in (("bids", -1), ("asks", 1)):
+                stated = sorted((sign * row[1], row[2]) for row in update.levels if row[0] == side)
+                held = copy.decimals("bids" if side == "bids" else "asks")
+                assert [price for price, _ in held] == [sign * price for price, _ in stated]
+                for (_, quantity), (_, exact) in zip(held, stated, strict=True):
+                    assert abs(quantity - exact) <= half
+                    rounded += quantity != exact
+        assert len([update for update in updates if update]) == 292
+        counted = sum(int(run.book(symbol).header["rounded"]) for symbol in symbols)
+        assert counted >= rounded > 0

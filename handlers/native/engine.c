@@ -309,15 +309,6 @@ static void put_aside(bw_engine *engine, uint32_t connection, const bw_value *sy
     if (!kept) bw_count(&engine->stats->unknown_symbols, 1);
 }
 
-/* A message of a connection that does not carry the book: whether it carries it from now on. */
-static bool takes_over(bw_engine *engine, const bw_tracked *tracked, uint32_t connection,
-                       const bw_message_plan *message) {
-    if (!is_snapshot(engine, message) || connection != tracked->heir || connection == BW_NO_CONNECTION)
-        return false;
-    bw_engine_bind(engine, tracked->index, connection);
-    return true;
-}
-
 static void take_data(bw_engine *engine, uint32_t connection, bw_item *item, const bw_message_plan *message,
                       size_t bytes, bw_update *update) {
     bw_tracked *tracked = book_of(engine, connection, item, message->role[BW_SLOT_SYMBOL]);
@@ -330,7 +321,7 @@ static void take_data(bw_engine *engine, uint32_t connection, bw_item *item, con
     uint32_t at = item->fault ? item->fault_at : 0;
     if (!bad) {
         bool ours = tracked->connection == connection && tracked->sync.phase != BW_SYNC_OFF;
-        if (!ours && !takes_over(engine, tracked, connection, message)) {
+        if (!ours && !(is_snapshot(engine, message) && bw_takes_over(engine, tracked, connection))) {
             tracked->book->dropped++;
             return;
         }

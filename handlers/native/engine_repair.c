@@ -144,6 +144,12 @@ void bw_engine_hand_over(bw_engine *engine, uint32_t book, uint32_t connection) 
     if (tracked && connection != tracked->connection) tracked->heir = connection;
 }
 
+bool bw_takes_over(bw_engine *engine, const bw_tracked *tracked, uint32_t connection) {
+    if (connection != tracked->heir || connection == BW_NO_CONNECTION) return false;
+    bw_engine_bind(engine, tracked->index, connection);
+    return true;
+}
+
 void bw_engine_connection_up(bw_engine *engine, uint32_t connection, int64_t now_ns) {
     if (connection >= engine->connections_max) return;
     engine->line[connection] = (bw_line){.up = true};

@@ -155,6 +155,8 @@ void bw_repair_plan(bw_engine *engine, bw_tracked *tracked, uint32_t reason, int
 /* Asks for what mends the book if that is due and was not told yet (a full event ring). */
 void bw_repair_ask(bw_engine *engine, bw_tracked *tracked, int64_t now_ns);
 void bw_repair_done(bw_tracked *tracked);
+/* A snapshot of a connection that does not carry the book: whether it carries it from now on. */
+bool bw_takes_over(bw_engine *engine, const bw_tracked *tracked, uint32_t connection);
 /* Takes a snapshot from elsewhere, if it is not too old for what was held back. NULL or what is wrong. */
 const char *bw_repair_snapshot(bw_engine *engine, bw_tracked *tracked, bw_update *update);
 /* Keeps an update until the snapshot is there. */

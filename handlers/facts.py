@@ -344,6 +344,7 @@ class Venue:
     whole_set: bool = False  # a subscribe frame names all symbols of the connection and replaces what stood
     resubscribe: Literal["unsubscribe", "again", "reconnect"] = "unsubscribe"  # how a book starts afresh
     snapshot_request: Callable[[str, int], str] | None = None  # native symbol, request id -> frame
+    snapshot_levels: int = 0  # a side, where the connection's snapshot is cut: what lies beyond is unverified
     snapshots: Sequence[RestSnapshot] = ()  # deepest first; the feed takes the deepest it can afford
     depth: int = 0  # levels a side the venue keeps; 0 = whole book
     client_cuts: bool = False  # the client must cut to depth after every message

@@ -290,7 +290,7 @@ class Plan:
                 "continuity": int(venue.continuity),
                 "time_format": int(venue.time_format),
                 "checksum": _checksum_spec(venue.checksum),
-                "snapshot_levels": venue.snapshots[0].levels if venue.snapshots else 0,
+                "snapshot_levels": venue.snapshots[0].levels if venue.snapshots else venue.snapshot_levels,
                 "depth": venue.depth,
                 "client_cuts": int(venue.client_cuts),
                 "text_heartbeat": venue.heartbeat.text_reply.encode(),

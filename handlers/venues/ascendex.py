@@ -113,6 +113,7 @@ VENUE = Venue(
         snapshot_requests=Rate(100, 60.0),  # 400 of one address
         connections=20,
     ),
+    snapshot_levels=500,
     levels_expected=500,
     levels_max=4096,
     quiet_floor_s=120.0,

@@ -20,10 +20,11 @@ import pytest
 from appliance.simulator import Simulator, SimulatorSettings
 from handlers.registry import VENUES
 from handlers.settings import FeedSettings
-from handlers.shm import ReadError, Segment
+from handlers.shm import Book, ReadError, Segment, Side
 from handlers.shm_layout import BookState, Reason
 
 LONG = pytest.mark.long
+SIDES: tuple[Side, Side] = ("bids", "asks")
 DEADLINE_S = 30.0
 SEQUENCE = {"binance": "lastUpdateId", "okx": "seqId", "bybit": "u"}  # of one book, as the wire calls it
 RUN = """
@@ -84,6 +85,14 @@ class Feed:
         return segment
 
 
+def verified(book: Book, side: Side, rows: list[tuple[Decimal, Decimal]]) -> list[tuple[Decimal, Decimal]]:
+    """Levels up to where the book's snapshot was cut: all, where it was whole."""
+    price = int(book.header["side"]["verified_price"][SIDES.index(side)])
+    bound = Decimal(price).scaleb(-book.price_exponent)
+    sign = 1 if side == "asks" else -1
+    return [row for row in rows if not price or sign * row[0] <= sign * bound]
+
+
 class World:
     """A simulator in this process, and feeds beside it."""
 
@@ -139,10 +148,9 @@ class World:
                 except ReadError:
                     return False
                 live = book.state is BookState.LIVE
-                return (
-                    live
-                    and book.decimals("bids") == wanted["bids"]
-                    and book.decimals("asks") == wanted["asks"]
+                return live and all(
+                    verified(book, side, book.decimals(side)) == verified(book, side, wanted[side])
+                    for side in SIDES
                 )
 
             await feed.until(f"{symbol.canonical} as the simulator has it", same, 10.0)

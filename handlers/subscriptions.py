@@ -245,9 +245,11 @@ class Subscriptions:
 def shard(venue: Venue, symbols: Sequence[str], connections_max: int) -> list[list[str]]:
     """Symbols of each connection, dealt out in turns so that the first (the busiest) are spread.
 
-    Raises SetupError if the venue's limits need more than ``connections_max`` connections.
+    Raises SetupError if the venue's limits need more than ``connections_max`` connections, or than the venue
+    allows an address.
     """
     limits = venue.limits
+    connections_max = min(connections_max, limits.connections or connections_max)
     needed = -(-len(symbols) // limits.subscriptions_per_connection)
     while True:
         shards = [list(symbols[first::needed]) for first in range(needed)]

@@ -157,6 +157,13 @@ def test_too_many_symbols_for_the_connections_is_a_clear_error() -> None:
     assert "60 symbols" in caught.value.do
 
 
+def test_the_venues_own_number_of_connections_counts_too() -> None:
+    venue = replace(OKX, limits=replace(OKX.limits, connections=2))
+    assert len(shard(venue, symbols(60), 63)) == 2
+    with pytest.raises(SetupError, match="need 3 connections of 2"):
+        shard(venue, symbols(61), 63)
+
+
 def test_states_are_counted() -> None:
     subscriptions = Subscriptions.of(BINANCE, symbols(3))
     assert subscriptions.count(State.WANTED) == 3

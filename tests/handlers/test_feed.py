@@ -103,7 +103,7 @@ class World:
         self._context = ssl.create_default_context(cafile=str(self.ca_file))
         self.feeds: list[Feed] = []
 
-    async def feed(self, exchange: str, **changes: Any) -> Feed:
+    async def feed(self, exchange: str, *, make: type[Feed] = Feed, **changes: Any) -> Feed:
         where = self.ready["exchanges"][exchange]
         settings = FeedSettings(
             exchange,
@@ -117,7 +117,7 @@ class World:
                 **changes,
             },
         )
-        feed = Feed(settings)
+        feed = make(settings)
         await feed.start()
         self.feeds.append(feed)
         return feed

@@ -68,8 +68,9 @@ def lines(path: Path) -> Iterator[tuple[str, str]]:
     data = path.read_bytes()
     for line in (gzip.decompress(data) if path.suffix == ".gz" else data).splitlines():
         row = json.loads(line)
-        text = row["raw"] if "raw" in row else base64.b64decode(row["b64"]).decode()
-        yield text, row.get("url", "") if row.get("rest") else ""
+        sent = base64.b64decode(row.get("b64", ""))
+        text = (gzip.decompress(sent) if sent.startswith(b"\x1f\x8b") else sent).decode()
+        yield row.get("raw", text), row.get("url", "") if row.get("rest") else ""
 
 
 def exact(value: Decimal) -> int:

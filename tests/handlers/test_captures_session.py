@@ -14,14 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import test_captures
-from test_captures import Level, Recording, Update, both, lines, table
+from rebuild import Level, Recording, Run, Update, both, compare, lines
 
 from handlers.capture import Replay
 from handlers.facts import Continuity, Instrument, Levels, Message, RestSnapshot, Sync, Venue
 from handlers.registry import VENUES
-
-__all__ = ["table"]  # a fixture
 
 
 def ascendex(message: Any, _: str) -> Update | None:
@@ -145,10 +142,16 @@ RECORDINGS = [
 
 
 @pytest.mark.parametrize("recording", RECORDINGS, ids=lambda one: one.file.split(".")[0])
-def test_every_recorded_book_equals_its_rebuild(
-    recording: Recording, captures: Path, table: list[str]
-) -> None:
-    test_captures.test_every_recorded_book_equals_its_rebuild(recording, captures, table)
+def test_every_recorded_book_equals_its_rebuild(recording: Recording, captures: Path) -> None:
+    run = Run(recording, captures / recording.file)
+    with run.replay:
+        run.play()
+        assert sum(update is not None for update in run.parsed) == recording.updates
+        for symbol, book in run.books.items():
+            assert book.known, f"{symbol} never had a snapshot"
+            compare(run.replay.book(symbol), book)
+        assert run.totals() == (recording.checksums, 0)
+        run.check_the_rest()
 
 
 def test_quantities_that_no_fixed_point_holds_are_rounded_and_counted(captures: Path) -> None:

@@ -258,6 +258,8 @@ def slot_number(slot: str) -> int:
 def compile_tables(venue: Venue) -> Tables:
     """Tables of a venue's messages. Raises PlanError for facts that no table can say."""
     tables = _Compiler(venue).run()
+    if (venue.frames == "protobuf") != bool(venue.protobuf):
+        raise PlanError(f"{venue.id}: frames are protobuf where field numbers are given, and only there")
     for name, count, most in (
         ("objects", tables.nodes, lib.BW_PLAN_NODES_MAX),
         ("keys", len(tables.keys), lib.BW_PLAN_KEYS_MAX),

@@ -120,8 +120,8 @@ static uint32_t put_javascript(char *out, int64_t mantissa, uint32_t exponent) {
     return used + put_digits(out + used, exponent - (count - 1));
 }
 
-static uint32_t put_number(char *out, uint32_t text, const char *separator, int64_t mantissa, uint32_t exponent,
-                           uint32_t least) {
+static uint32_t put_number(char *out, uint32_t text, const char *separator, int64_t mantissa,
+                           uint32_t exponent, uint32_t least) {
     uint32_t used;
     switch (text) {
     case BW_CHECKSUM_DIGITS: used = put_digits(out, (uint64_t)mantissa); break;

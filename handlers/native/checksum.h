@@ -14,8 +14,8 @@ typedef struct bw_checksum_cache bw_checksum_cache;
 /* Bytes of one book's cache; give zeroed memory aligned to 64. */
 size_t bw_checksum_cache_bytes(const bw_checksum_spec *spec);
 
-/* With how many decimals an update's numbers came (fewest of prices, of quantities; UINT8_MAX: it has none), for
- * texts as received. `fresh`: the book begins with it. */
+/* With how many decimals an update's numbers came (fewest of prices, of quantities; UINT8_MAX: it has none),
+ * for texts as received. `fresh`: the book begins with it. */
 void bw_checksum_note(bw_checksum_cache *cache, const uint8_t fewest[2], bool fresh);
 
 /* Where it is not settled how a venue writes small prices: changes to the other way and returns true. */

@@ -168,7 +168,9 @@ static bool unpack(bw_connection *connection, bw_ws_event *event) {
                                                  : "compressed data is malformed";
         }
     }
-    if (!why && !bw_utf8_valid(event->payload, event->payload_bytes)) why = "binary message is not UTF-8";
+    if (!why && host->binary_is_text && !bw_utf8_valid(event->payload, event->payload_bytes)) {
+        why = "binary message is not UTF-8";
+    }
     if (!why) return true;
     event->type = BW_WS_FAILED;
     event->payload = (char *)(uintptr_t)why;

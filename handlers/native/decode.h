@@ -48,8 +48,8 @@ typedef struct bw_item {
     uint8_t price_decimals; /* most of any level */
     uint8_t quantity_decimals;
     uint16_t rounded; /* quantities with more decimals than fit 64 bits */
-    uint8_t fewest_decimals[2]; /* of any price and any quantity but 0, as text; UINT8_MAX: none. Only where the
-                                 * venue's checksum is made of the text as received */
+    uint8_t fewest_decimals[2]; /* of any price and any quantity but 0, as text; UINT8_MAX: none. Only where
+                                 * the venue's checksum is made of the text as received */
     uint32_t fault_at;
     const char *fault;    /* a value that does not suit its action, or NULL */
     bw_value slot[BW_SLOT_COUNT];

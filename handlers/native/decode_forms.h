@@ -1,6 +1,6 @@
-/* Level lists that the quick loop of decode_levels.h leaves alone: a bid and an ask in one element, the side by
- * the quantity's sign, orders of 0 for no level, one level without a list, an object of prices. Included by
- * decode_walk.c only.
+/* Level lists that the quick loop of decode_levels.h leaves alone: a bid and an ask in one element, the side
+ * by the quantity's sign, orders of 0 for no level, one level without a list, an object of prices. Included
+ * by decode_walk.c only.
  */
 #ifndef BW_DECODE_FORMS_H
 #define BW_DECODE_FORMS_H
@@ -10,7 +10,8 @@
 static bool put_level(level_run *run, const char *p, uint32_t side, const bw_wire_level *level) {
     bw_decoder *d = run->d;
     bw_item *item = run->item;
-    if (item->level_first[0] + item->level_count[0] + item->level_first[1] + item->level_count[1] >= d->levels_max) {
+    uint32_t used = item->level_first[0] + item->level_count[0] + item->level_first[1] + item->level_count[1];
+    if (used >= d->levels_max) {
         level_fault(run, p, "more levels than a frame may have");
         return false;
     }
@@ -78,7 +79,8 @@ static const char *take_prices(level_run *run, const char *p) {
         if (!next) return NULL;
         next = skip_space(d, next);
         if (*next != ':') return level_fault(run, next, "':' expected behind a price");
-        next = take_field_value(run, skip_space(d, next + 1), BW_FIELD_QUANTITY, &parts, &literal, &unlearned);
+        next = skip_space(d, next + 1);
+        next = take_field_value(run, next, BW_FIELD_QUANTITY, &parts, &literal, &unlearned);
         if (!next) return NULL;
         if (parts.level.quantity < 0) return level_fault(run, p, "a negative quantity");
         if (!put_level(run, p, side, &parts.level)) return NULL;
@@ -99,10 +101,10 @@ static const char *take_forms(level_run *run, const char *p) {
     bw_decoder *d = run->d;
     const char *after;
     if (*p == '{') {
-        if (!(run->plan->forms & 1u << BW_FORM_OBJECT)) return level_fault(run, p, "a list of levels was expected");
-        after = take_prices(run, p);
+        bool allowed = (run->plan->forms & 1u << BW_FORM_OBJECT) != 0;
+        after = allowed ? take_prices(run, p) : level_fault(run, p, "a list of levels was expected");
     } else if (*p != '[') {
-        return level_fault(run, p, "a list of levels was expected");
+        after = level_fault(run, p, "a list of levels was expected");
     } else if (run->plan->forms & 1u << BW_FORM_ROW && is_row(d, p)) {
         level_parts parts = {.side = run->plan->side == BW_LEVELS_ASKS};
         after = run->shape->values ? take_alike(run, p, &parts, true) : NULL;
@@ -123,7 +125,7 @@ static const char *take_forms(level_run *run, const char *p) {
     return after;
 }
 
-/* Notes with how many decimals the numbers of a list came, where the venue's checksum is made of their text. */
+/* With how many decimals the numbers of a list came, for a checksum that is made of their text. */
 static void note_decimals(bw_item *item, const bw_level_plan *plan, const char *p, const char *end) {
     uint32_t position = 0, depth = 0;
     for (; p < end; p++) {
@@ -142,7 +144,8 @@ static void note_decimals(bw_item *item, const bw_level_plan *plan, const char *
                 else zero &= *p == '0';
             }
             uint32_t decimals = point ? (uint32_t)(p - point - 1) : 0;
-            uint32_t field = position < BW_LEVEL_FIELDS_MAX ? plan->field_at[position] : (uint32_t)BW_FIELD_SKIP;
+            uint32_t field = BW_FIELD_SKIP;
+            if (position < BW_LEVEL_FIELDS_MAX) field = plan->field_at[position];
             uint8_t *fewest = &item->fewest_decimals[field == BW_FIELD_QUANTITY];
             bool counts = field == BW_FIELD_PRICE || (field == BW_FIELD_QUANTITY && !zero);
             if (counts && p > start && decimals < *fewest) *fewest = (uint8_t)decimals;

@@ -58,7 +58,8 @@ static bool parse_orders(const char *text, size_t bytes, uint32_t *orders) {
 }
 
 /* More decimals than 64 bits hold are rounded, on purpose, and counted. */
-static enum bw_number_fault take_quantity(level_run *run, const char *text, size_t bytes, bw_wire_level *level) {
+static enum bw_number_fault take_quantity(level_run *run, const char *text, size_t bytes,
+                                          bw_wire_level *level) {
     enum bw_number_fault bad = bw_decimal_parse(text, bytes, &level->quantity, &level->quantity_decimals);
     if (bad != BW_NUMBER_OVERFLOW) return bad;
     bad = bw_decimal_round(text, bytes, &level->quantity, &level->quantity_decimals);
@@ -232,8 +233,8 @@ static inline const char *take_orders(const char *p, uint32_t *orders) {
 }
 
 /* A number that scan_decimal() reads, or (`exponents`) any. */
-static inline const char *take_number(const level_run *run, const char *p, int64_t *mantissa, uint8_t *decimals,
-                                      const bool exponents) {
+static inline const char *take_number(const level_run *run, const char *p, int64_t *mantissa,
+                                      uint8_t *decimals, const bool exponents) {
     const char *behind = scan_decimal(p, mantissa, decimals);
     if (!exponents || (behind && (*behind | 0x20) != 'e')) return behind;
     behind = skip_numeral(run->d, p);

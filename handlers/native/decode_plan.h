@@ -24,7 +24,7 @@ typedef struct bw_trie_key {
     char quoted[36];
 } bw_trie_key;
 
-/* Keys found by their text come first, those of positions behind them; binary frames find either by number. */
+/* Keys found by their text come first, then those of positions; binary frames find either by number. */
 typedef struct bw_trie_node {
     uint16_t key_first;
     uint16_t key_count; /* of those found by text */

@@ -1,8 +1,8 @@
-/* The second reader of a plan: protobuf messages, in place, in one pass, along the same trie by field numbers.
+/* The second reader of a plan: protobuf messages, in place, in one pass, along the same trie.
  *
- * A repeated field stands for a JSON array: each occurrence of a LEVELS field is one level, of an ITEMS field one
- * item. Fields without a key are skipped whatever their order, groups (which proto3 has not) are refused. The trie's
- * children have higher numbers than their parents, so nesting ends.
+ * A repeated field stands for a JSON array: each occurrence of a LEVELS field is one level, of an ITEMS field
+ * one item. Fields without a key are skipped whatever their order, groups (which proto3 has not) are refused.
+ * The trie's children have higher numbers than their parents, so nesting ends.
  */
 #include "decode_state.h"
 
@@ -95,8 +95,8 @@ static const char *level_side(const bw_level_plan *plan, const field *of, uint32
 }
 
 /* A field of a level, if the plan names it; NULL or what is wrong with it. */
-static const char *take_level_field(const bw_level_plan *plan, const field *of, bw_item *item, bw_wire_level *level,
-                                    uint32_t *side, uint32_t *found) {
+static const char *take_level_field(const bw_level_plan *plan, const field *of, bw_item *item,
+                                    bw_wire_level *level, uint32_t *side, uint32_t *found) {
     uint32_t name = BW_FIELD_PRICE;
     int64_t orders;
     uint8_t none;
@@ -142,7 +142,9 @@ static bool take_level(bw_decoder *d, const field *of, uint32_t target, bw_item 
     uint32_t needed = plan->side == BW_LEVELS_BY_FIELD ? both | 1u << BW_FIELD_SIDE : both;
     if ((found & needed) != needed) note(d, item, of->at, "a level lacks price, quantity or side");
     if (level.quantity < 0) note(d, item, of->at, "a negative quantity");
-    if (d->level_used[0] + d->level_used[1] >= d->levels_max) note(d, item, of->at, "more levels than a frame may have");
+    if (d->level_used[0] + d->level_used[1] >= d->levels_max) {
+        note(d, item, of->at, "more levels than a frame may have");
+    }
     if (item->fault) return true;
     d->level[side][d->level_used[side]++] = level;
     item->level_count[side]++;
@@ -195,8 +197,8 @@ static bool walk_message(bw_decoder *d, const char *p, const char *end, uint32_t
 bool bw_decode_protobuf(bw_decoder *d) {
     bw_item_reset(d, &d->frame);
     if (!walk_message(d, d->text, d->end, 0, &d->frame)) return false;
-    if (d->item_count && d->frame.levels_seen) return fail(d, d->text, "levels both inside and outside of items");
-    return true;
+    bool mixed = d->item_count && d->frame.levels_seen;
+    return !mixed || fail(d, d->text, "levels both inside and outside of items");
 }
 
 /* No protobuf message begins with a brace or a bracket: they would start a group. */

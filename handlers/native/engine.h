@@ -37,12 +37,13 @@ bw_engine *bw_engine_new(const bw_engine_spec *spec, char *error, uint32_t error
 void bw_engine_free(bw_engine *engine);
 
 /* Adds a book (its shared-memory slot must exist, see bw_shm_writer_add_book) reachable by its
- * topic: what messages call its symbol. Exponents are the decimals of tick and step, grown when the venue sends more.
- * Returns 0, or -1 if the symbol stands already or the table is full. */
+ * topic: what messages call its symbol. Exponents are the decimals of tick and step, grown when the venue
+ * sends more. Returns 0, or -1 if the symbol stands already or the table is full. */
 int bw_engine_add_book(bw_engine *engine, uint32_t book, const char *symbol);
 
 /* Prices and quantities of the book come as integers that stand for so many decimals. */
-void bw_engine_set_scale(bw_engine *engine, uint32_t book, uint32_t price_decimals, uint32_t quantity_decimals);
+void bw_engine_set_scale(bw_engine *engine, uint32_t book, uint32_t price_decimals,
+                         uint32_t quantity_decimals);
 
 /* Which connection carries the book from now on (a loss or gap of it then stales the book). */
 void bw_engine_bind(bw_engine *engine, uint32_t book, uint32_t connection);

@@ -206,7 +206,8 @@ const char *bw_apply_update(bw_engine *engine, bw_tracked *tracked, bw_update *u
         changes[1] = (uint32_t)(apply_side(engine, book, update, 1, bids_end) - bids_end);
     }
     book->verified_by = verified_by_rule(engine);
-    uint32_t reason = engine->plan->checksum_apart ? BW_REASON_NONE : bw_check_sum(engine, tracked, update, false);
+    uint32_t reason = BW_REASON_NONE;
+    if (!engine->plan->checksum_apart) reason = bw_check_sum(engine, tracked, update, false);
     uint32_t crossed = check_crossed(engine, tracked);
     if (!reason) reason = crossed;
     finish(engine, tracked, update, record, changes, reason ? BW_BOOK_RESYNC : BW_BOOK_LIVE, reason);

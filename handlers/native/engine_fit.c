@@ -1,7 +1,8 @@
 /* Numbers as they came into the exponents of their book, which grow with them.
  *
- * A price that does not fit 64 bits is refused. Quantities may have more decimals than their book can have beside
- * its largest one, be it by a venue's binary noise: these are rounded, half to even and never to 0, and counted.
+ * A price that does not fit 64 bits is refused. Quantities may have more decimals than their book can have
+ * beside its largest one, be it by a venue's binary noise: these are rounded, half to even and never to 0,
+ * and counted.
  */
 #include "engine_state.h"
 
@@ -30,7 +31,8 @@ static void settle_decimals(bw_update *update, uint32_t price, uint32_t quantity
 }
 
 /* The most decimals with which all quantities of the update and (`keeps`) the book fit. */
-static uint32_t quantity_room(const bw_engine *engine, const bw_book *book, const bw_update *update, bool keeps) {
+static uint32_t quantity_room(const bw_engine *engine, const bw_book *book, const bw_update *update,
+                              bool keeps) {
     int64_t whole = 0;
     for (uint32_t side = 0; side < BW_SIDES; side++) {
         const bw_side *of = &book->side[side];
@@ -96,11 +98,12 @@ const char *bw_fit_levels(const bw_engine *engine, bw_tracked *tracked, bw_updat
         bw_wire_level *level = update->level[side], *end = level + update->count[side];
         for (; level < end; level++) {
             fits &= bw_scale(level->price, price - level->price_decimals, &level->price);
-            quantities_fit &= bw_scale(level->quantity, quantity - level->quantity_decimals, &level->quantity);
+            uint32_t up = quantity - level->quantity_decimals;
+            quantities_fit &= bw_scale(level->quantity, up, &level->quantity);
         }
     }
     if (fits && quantities_fit) return NULL;
-    if (!quantities_fit) tracked->quantity_ceiling = quantity > 4 ? quantity - 4 : 0; /* its next snapshot will fit */
+    if (!quantities_fit) tracked->quantity_ceiling = quantity > 4 ? quantity - 4 : 0; /* the next will fit */
     return "a number does not fit 64 bits at the book's exponent";
 }
 
@@ -124,7 +127,8 @@ void bw_unscale(bw_update *update, const bw_tracked *tracked) {
         for (; level < end; level++) {
             unscale(&level->price, &level->price_decimals, tracked->scale[0], book->price_exponent);
             unscale(&level->quantity, &level->quantity_decimals, tracked->scale[1], book->quantity_exponent);
-            if (level->price_decimals > update->price_decimals) update->price_decimals = level->price_decimals;
+            if (level->price_decimals > update->price_decimals)
+                update->price_decimals = level->price_decimals;
             if (level->quantity_decimals > update->quantity_decimals)
                 update->quantity_decimals = level->quantity_decimals;
         }

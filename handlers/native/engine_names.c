@@ -169,10 +169,11 @@ void bw_forget_ids(bw_engine *engine, uint32_t connection) {
 
 /* -- frames before their id ----------------------------------------------------------------------- */
 
-bool bw_keep_early(bw_engine *engine, uint32_t connection, const char *id, uint32_t id_bytes, const char *text,
-                   size_t bytes, int64_t receive_ns) {
+bool bw_keep_early(bw_engine *engine, uint32_t connection, const char *id, uint32_t id_bytes,
+                   const char *text, size_t bytes, int64_t receive_ns) {
     bw_bindings *bindings = engine->bindings;
-    if (bytes + BW_ENGINE_PADDING > EARLY_BYTES || id_bytes == 0 || id_bytes > BW_SYMBOL_BYTES_MAX) return false;
+    if (bytes + BW_ENGINE_PADDING > EARLY_BYTES || id_bytes == 0 || id_bytes > BW_SYMBOL_BYTES_MAX)
+        return false;
     early_frame *early = &bindings->early[bindings->early_next++ % EARLY_FRAMES];
     if (early->bytes) bw_count(&engine->stats->unknown_symbols, 1);
     early->connection = connection;
@@ -189,9 +190,10 @@ const char *bw_next_early(bw_engine *engine, uint32_t *cursor, uint32_t *connect
                           int64_t *receive_ns) {
     bw_bindings *bindings = engine->bindings;
     for (; *cursor < EARLY_FRAMES; ++*cursor) {
-        early_frame *early = &bindings->early[(bindings->early_next + *cursor) % EARLY_FRAMES]; /* oldest first */
-        if (early->bytes == 0) continue;
-        if (!find_id(bindings, early->connection, (const char *)early->name.word, early->name.bytes)) continue;
+        uint32_t at = (bindings->early_next + *cursor) % EARLY_FRAMES; /* the oldest first */
+        early_frame *early = &bindings->early[at];
+        const char *name = (const char *)early->name.word;
+        if (early->bytes == 0 || !find_id(bindings, early->connection, name, early->name.bytes)) continue;
         *connection = early->connection;
         *bytes = early->bytes;
         *receive_ns = early->receive_ns;

@@ -23,7 +23,8 @@ static bool has_level(const bw_level *level, uint32_t count, uint32_t side, int6
     return low < count && level[low].price == price && level[low].quantity == quantity;
 }
 
-static bool side_equals(const bw_engine *engine, const bw_book *book, const bw_update *update, uint32_t side) {
+static bool side_equals(const bw_engine *engine, const bw_book *book, const bw_update *update,
+                        uint32_t side) {
     uint32_t count = update->count[side];
     if (book->side[side].level_count != count) return false;
     bw_book_copy(engine->store, book, side, count, engine->audited);
@@ -39,8 +40,9 @@ static bool side_equals(const bw_engine *engine, const bw_book *book, const bw_u
 }
 
 bool bw_audit(bw_engine *engine, bw_tracked *tracked, const bw_update *update) {
-    bool equal = side_equals(engine, tracked->book, update, 0) && side_equals(engine, tracked->book, update, 1);
-    tracked->book->audits++;
-    tracked->book->audit_mismatches += !equal;
+    bw_book *book = tracked->book;
+    bool equal = side_equals(engine, book, update, 0) && side_equals(engine, book, update, 1);
+    book->audits++;
+    book->audit_mismatches += !equal;
     return equal;
 }

@@ -30,7 +30,8 @@ void bw_tell(bw_engine *engine, uint32_t type, const bw_tracked *tracked, uint32
 
 void bw_repair_ask(bw_engine *engine, bw_tracked *tracked, int64_t now_ns) {
     if (!tracked->repair_due || tracked->repair_told) return;
-    uint32_t type = bw_sync_holds(engine->plan->sync_rule) ? BW_EVENT_NEED_SNAPSHOT : BW_EVENT_NEED_RESUBSCRIBE;
+    bool holds = bw_sync_holds(engine->plan->sync_rule);
+    uint32_t type = holds ? BW_EVENT_NEED_SNAPSHOT : BW_EVENT_NEED_RESUBSCRIBE;
     bw_event *event = bw_claim_event(engine, type, tracked, tracked->repair_reason, now_ns);
     if (!event) return; /* a full ring: tried again with the next update */
     event->a = ++tracked->requests;

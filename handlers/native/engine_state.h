@@ -106,16 +106,16 @@ bool bw_bind_id(bw_engine *engine, uint32_t connection, const bw_tracked *tracke
 /* A connection's ids mean nothing any more. */
 void bw_forget_ids(bw_engine *engine, uint32_t connection);
 /* Keeps a frame whose id is not bound yet; false when it cannot be kept. */
-bool bw_keep_early(bw_engine *engine, uint32_t connection, const char *id, uint32_t id_bytes, const char *text,
-                   size_t bytes, int64_t receive_ns);
+bool bw_keep_early(bw_engine *engine, uint32_t connection, const char *id, uint32_t id_bytes,
+                   const char *text, size_t bytes, int64_t receive_ns);
 /* A kept frame whose id is bound by now, the oldest first, taken out; NULL: no more. *cursor starts at 0. */
 const char *bw_next_early(bw_engine *engine, uint32_t *cursor, uint32_t *connection, size_t *bytes,
                           int64_t *receive_ns);
 
 /* engine_fit.c: numbers into the book's exponents. */
 
-/* Brings the levels to the book's exponents, or to those it must grow to; `replaces`: the book will be empty then
- * and its exponents may be those of the ceiling. NULL or why they do not fit. */
+/* Brings the levels to the book's exponents, or to those it must grow to; `replaces`: the book will be empty
+ * then and its exponents may be those of the ceiling. NULL or why they do not fit. */
 const char *bw_fit_levels(const bw_engine *engine, bw_tracked *tracked, bw_update *update, bool replaces,
                           uint32_t *price_up, uint32_t *quantity_up);
 /* Integers to the decimals that the instrument gives them. */
@@ -137,8 +137,8 @@ uint32_t bw_check_sum(bw_engine *engine, bw_tracked *tracked, const bw_update *u
 const char *bw_apply_update(bw_engine *engine, bw_tracked *tracked, bw_update *update);
 /* Replaces the book by a snapshot of the feed. */
 const char *bw_apply_snapshot(bw_engine *engine, bw_tracked *tracked, bw_update *update);
-/* A snapshot from elsewhere and what was held back for it, in one step. BW_SYNC_GAP in *verdict: the held updates
- * do not follow each other. */
+/* A snapshot from elsewhere and what was held back for it, in one step. BW_SYNC_GAP in *verdict: the held
+ * updates do not follow each other. */
 const char *bw_apply_joined_snapshot(bw_engine *engine, bw_tracked *tracked, bw_update *update,
                                    enum bw_sync_verdict *verdict);
 /* State and reason, with record and event, if they change. */

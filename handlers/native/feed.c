@@ -53,7 +53,7 @@ static bw_engine *start_engine(const bw_feed *feed, const bw_feed_spec *spec, ch
 
 bw_feed *bw_feed_new(const bw_feed_spec *spec, char *error, uint32_t error_bytes) {
     if (!spec->connections_max || spec->connections_max > BW_FEED_CONNECTIONS_MAX ||
-        spec->poll > BW_POLL_BUSY || spec->frames > BW_FRAMES_DEFLATE ||
+        spec->poll > BW_POLL_BUSY || spec->frames > BW_FRAMES_PROTOBUF ||
         spec->message_bytes_max < 1024 || spec->message_bytes_max > (1u << 30)) {
         snprintf(error, error_bytes,
                  "feed: connections_max must be 1 to %u, message_bytes_max 1 KiB to 1 GiB",
@@ -78,7 +78,8 @@ bw_feed *bw_feed_new(const bw_feed_spec *spec, char *error, uint32_t error_bytes
     feed->host.busy_poll_us = spec->busy_poll_us;
     feed->host.events = (bw_event_ring *)bw_reserve(sizeof *feed->host.events);
     bool ready = feed->host.events && start_descriptors(feed) == 0;
-    if (ready && spec->frames != BW_FRAMES_PLAIN) {
+    feed->host.binary_is_text = spec->frames != BW_FRAMES_PROTOBUF;
+    if (ready && (spec->frames == BW_FRAMES_GZIP || spec->frames == BW_FRAMES_DEFLATE)) {
         feed->host.inflate =
             bw_inflate_new(spec->frames == BW_FRAMES_GZIP ? BW_INFLATE_GZIP : BW_INFLATE_DEFLATE,
                            spec->message_bytes_max);

@@ -29,7 +29,7 @@
 enum bw_poll { BW_POLL_EPOLL, BW_POLL_BUSY };
 
 /* What a binary frame holds; a text frame is text everywhere. */
-enum bw_frames { BW_FRAMES_PLAIN, BW_FRAMES_GZIP, BW_FRAMES_DEFLATE };
+enum bw_frames { BW_FRAMES_PLAIN, BW_FRAMES_GZIP, BW_FRAMES_DEFLATE, BW_FRAMES_PROTOBUF };
 
 enum bw_close_cause {   /* event CLOSED: code; what a, b and text hold */
     BW_CLOSE_ASKED = 1, /* by bw_feed_close() or stop. a: the peer's answering close code, 0 if none */
@@ -65,7 +65,8 @@ typedef struct bw_feed_spec {
     int32_t cpu;                /* the loop pins itself there; -1: no pin */
     uint32_t busy_poll_us;      /* SO_BUSY_POLL where the kernel allows it; 0: off */
     uint32_t connections_max;   /* ids are below it; <= BW_FEED_CONNECTIONS_MAX */
-    uint32_t frames;            /* enum bw_frames: text as it is, one gzip member, one raw DEFLATE stream */
+    uint32_t frames;            /* enum bw_frames of binary frames: text, a gzip member, a raw DEFLATE
+                                 * stream, protobuf */
     uint64_t message_bytes_max; /* a larger message, as sent or inflated, closes the connection (1009) */
     uint32_t levels_max;        /* as in bw_engine_spec, */
     uint32_t crossed_max;       /* as there, */

@@ -122,9 +122,10 @@ static void add_book(bw_feed *feed, uint32_t book, const bw_book_request *reques
 }
 
 static bool request_fits(const bw_book_request *asked) {
-    return ended(asked->symbol.native, sizeof asked->symbol.native) && ended(asked->topic, sizeof asked->topic) &&
-           asked->price_exponent <= 18 && asked->quantity_exponent <= 18 && asked->price_scale <= 18 &&
-           asked->quantity_scale <= 18;
+    bool ends = ended(asked->symbol.native, sizeof asked->symbol.native) &&
+                ended(asked->topic, sizeof asked->topic);
+    return ends && asked->price_exponent <= 18 && asked->quantity_exponent <= 18 &&
+           asked->price_scale <= 18 && asked->quantity_scale <= 18;
 }
 
 int bw_feed_add_book(bw_feed *feed, const bw_book_request *asked) {

@@ -97,7 +97,7 @@ enum bw_number_fault bw_decimal_round(const char *text, size_t bytes, int64_t *m
     for (p += minus; p < end && *p != 'e' && *p != 'E'; p++) {
         if (*p == '.') {
             point = true;
-        } else if (digits < bw_power_of_ten[BW_DECIMALS_MAX - 1]) { /* 18 digits: one more is kept to round by */
+        } else if (digits < bw_power_of_ten[BW_DECIMALS_MAX - 1]) { /* 18 digits, the last to round by */
             digits = digits * 10 + (*p - '0');
             scale += point;
         } else {

@@ -20,8 +20,8 @@ enum bw_number_fault { BW_NUMBER_OK, BW_NUMBER_MALFORMED, BW_NUMBER_OVERFLOW };
 enum bw_number_fault bw_decimal_parse(const char *text, size_t bytes, int64_t *mantissa,
                                       uint8_t *decimals);
 
-/* The same for numbers whose digits do not fit: as many decimals as do, half rounded to even, never to 0. What
- * does not fit even without decimals is an overflow. */
+/* The same for numbers whose digits do not fit: as many decimals as do, half rounded to even, never to 0.
+ * What does not fit even without decimals is an overflow. */
 enum bw_number_fault bw_decimal_round(const char *text, size_t bytes, int64_t *mantissa, uint8_t *decimals);
 
 /* mantissa / 10^places, half to even; what is not 0 is at least 1 away from it. `places` up to 18. */

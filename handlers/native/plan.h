@@ -85,7 +85,8 @@ typedef struct bw_levels_spec {
     char bid_text[16], ask_text[16]; /* values of the side field */
     char ask_price_key[32], ask_quantity_key[32]; /* PAIRS; the bid's are price_key and quantity_key */
     uint32_t orders_delete; /* 1: no orders, no level */
-    uint32_t forms;         /* bits of what may stand there besides ROWS: ROW (one level), OBJECT ({"price":"qty"}) */
+    uint32_t forms;         /* bits of what may stand there besides ROWS: ROW (one level), OBJECT (price:
+                             * qty) */
     uint32_t number[4];     /* protobuf fields of price, quantity, orders, side; 0: not there */
 } bw_levels_spec;
 
@@ -113,8 +114,8 @@ typedef struct bw_message_spec {
     int32_t slots_level; /* levels_spec of shape SLOTS that this message is, or -1 */
     uint32_t condition_count;
     bw_condition_spec condition[BW_PLAN_CONDITIONS_MAX];
-    uint32_t role[BW_ROLE_COUNT]; /* 1 + the slot read for SYMBOL, FIRST, ... CHECKSUM; 0: the one of that name */
-    uint32_t binds; /* 1 + the slot of an id that names SYMBOL's book on this connection from now on; 0: none */
+    uint32_t role[BW_ROLE_COUNT]; /* 1 + the slot read for SYMBOL to CHECKSUM; 0: the one of that name */
+    uint32_t binds; /* 1 + the slot of an id that names SYMBOL's book on this connection; 0: none */
 } bw_message_spec;
 
 enum bw_sync_rule {
@@ -126,8 +127,8 @@ enum bw_sync_rule {
 enum bw_continuity {
     BW_CONTINUITY_NONE,       /* nothing to check (a checksum may do it) */
     BW_CONTINUITY_LINK,       /* PREVIOUS == last; PREVIOUS == LAST == last is a keep-alive; LAST below
-                               * PREVIOUS a reset; the first after a REST snapshot L: PREVIOUS <= L < LAST, where
-                               * a PREVIOUS of 0 is none; after a requested snapshot PREVIOUS == L */
+                               * PREVIOUS a reset; the first after a REST snapshot L: PREVIOUS <= L < LAST,
+                               * where a PREVIOUS of 0 is none; after a requested snapshot PREVIOUS == L */
     BW_CONTINUITY_NEXT,       /* LAST == last + 1, after a requested snapshot too */
     BW_CONTINUITY_RANGE,      /* FIRST == last + 1; the first after a snapshot: FIRST <= L+1 <= LAST
                                * (L == -1: not opened yet, any first message starts the book) */
@@ -135,8 +136,8 @@ enum bw_continuity {
     BW_CONTINUITY_OVERLAP,    /* FIRST <= last < LAST (FIRST < last: a jump) */
     BW_CONTINUITY_COVERS,     /* FIRST <= last + 1 <= LAST (FIRST <= last: a jump) */
     BW_CONTINUITY_RISES,      /* last < LAST; LAST == last once more the same; below out of order: a gap */
-    BW_CONTINUITY_JUMPS,      /* last < LAST (last + 1 < LAST: a jump); one that was jumped over and then comes
-                               * is a gap, others from LAST on down were there before */
+    BW_CONTINUITY_JUMPS,      /* last < LAST (last + 1 < LAST: a jump); one that was jumped over and then
+                               * comes is a gap, others from LAST on down were there before */
 };
 /* BY_SIZE: a whole number is of the unit in which it lies between 1973 and 5138. */
 enum bw_time_format {

@@ -1,13 +1,14 @@
 #include "sync.h"
 
 /* The first update after a snapshot that stood apart from the updates, or that one may straddle. */
-static enum bw_sync_verdict joins(const bw_sync *sync, uint32_t rule, uint32_t continuity, const bw_sync_ids *ids) {
+static enum bw_sync_verdict joins(const bw_sync *sync, uint32_t rule, uint32_t continuity,
+                                  const bw_sync_ids *ids) {
     if (sync->last == -1) return BW_SYNC_APPLY; /* not opened when the snapshot was taken */
     if (ids->last <= sync->last) return BW_SYNC_OLD;
     switch (continuity) {
     case BW_CONTINUITY_LINK:
         if (ids->previous == 0) return BW_SYNC_GAP; /* the venue started its ids anew */
-        if (rule == BW_SYNC_REQUESTED_SNAPSHOT) return ids->previous == sync->last ? BW_SYNC_APPLY : BW_SYNC_GAP;
+        if (rule == BW_SYNC_REQUESTED_SNAPSHOT && ids->previous != sync->last) return BW_SYNC_GAP;
         return ids->previous <= sync->last ? BW_SYNC_APPLY : BW_SYNC_GAP;
     case BW_CONTINUITY_NEXT: return ids->last == sync->last + 1 ? BW_SYNC_APPLY : BW_SYNC_GAP;
     default: return ids->first <= sync->last + 1 ? BW_SYNC_APPLY : BW_SYNC_GAP;
@@ -93,7 +94,8 @@ void bw_sync_snapshot(bw_sync *sync, int64_t last, bool straddle) {
 }
 
 enum bw_sync_verdict bw_sync_replaces(const bw_sync *sync, uint32_t continuity, const bw_sync_ids *ids) {
-    bool in_order = continuity == BW_CONTINUITY_NONE || sync->phase != BW_SYNC_FOLLOWING || ids->last >= sync->last;
+    bool follows_one = continuity != BW_CONTINUITY_NONE && sync->phase == BW_SYNC_FOLLOWING;
+    bool in_order = !follows_one || ids->last >= sync->last;
     return in_order ? BW_SYNC_APPLY : BW_SYNC_OLD;
 }
 

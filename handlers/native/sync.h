@@ -54,8 +54,8 @@ void bw_sync_snapshot(bw_sync *sync, int64_t last, bool straddle);
 /* Where every message replaces the book: APPLY, or OLD when its id is smaller than that of the last. */
 enum bw_sync_verdict bw_sync_replaces(const bw_sync *sync, uint32_t continuity, const bw_sync_ids *ids);
 
-/* Whether a snapshot from elsewhere with id `last` reaches the first update held back. Ids are consecutive, so a
- * snapshot just before the update joins it. */
+/* Whether a snapshot from elsewhere with id `last` reaches the first update held back. Ids are consecutive,
+ * so a snapshot just before the update joins it. */
 bool bw_sync_reaches(uint32_t continuity, int64_t last, const bw_sync_ids *first_held);
 void bw_sync_joined_snapshot(bw_sync *sync, int64_t last);
 

@@ -107,6 +107,7 @@ VENUE = Venue(
         Message("heartbeat", when={"msg": "PONG"}),
         Message("control", when={"msg": None}),
     ),
+    frames="protobuf",
     protobuf=FIELDS,
     sync=Sync.REST_SNAPSHOT,
     continuity=Continuity.RANGE,

@@ -1,8 +1,8 @@
 """Isolated sample frames of the exchanges that came later; what they are is said in test_capture_samples.
 
-Left out, though they are in the files, because no plan is about them: Gate's retired futures channel whose update
-is a list of levels that each name their contract (a 0 there has no side), Bitfinex's single orders (R0), bodies of
-REST books without an id.
+Left out, though they are in the files, because no plan is about them: Gate's retired futures channel whose
+update is a list of levels that each name their contract (a 0 there has no side), Bitfinex's single orders
+(R0), bodies of REST books without an id.
 """
 
 from __future__ import annotations

@@ -51,8 +51,10 @@ def test_one_path_may_have_two_roles_and_one_role_two_paths() -> None:
     )
     delta, checksum, control = tables.messages
     assert tables.slots["[0]"] == "symbol"
-    assert delta.roles == {"last": tables.slots["[2]"]} and tables.slots["[2]"].startswith("tag")
-    assert checksum.roles == {"checksum": tables.slots["[2]"]} and tables.slots["[3]"] == "last"
+    assert tables.slots["[2]"].startswith("tag")
+    assert delta.roles == {"last": tables.slots["[2]"]}
+    assert checksum.roles == {"checksum": tables.slots["[2]"]}
+    assert tables.slots["[3]"] == "last"
     assert control.roles == {"symbol": tables.slots["symbol"], "binds": tables.slots["chanId"]}
     assert control.tests[1] == Test(tables.slots["a.u"], same=tables.slots["a.U"])
     payload = tables.keys[0, "[1]"]
@@ -73,7 +75,7 @@ def test_fields_of_binary_frames_have_their_numbers() -> None:
     numbers = {"symbol": 3, "depths": 313, "depths.asks": 1, "depths.asks.price": 1, "depths.asks.qty": 2}
     levels = (Levels("depths.asks", "asks", "price", "qty"),)
     facts = with_messages(Message("delta", symbol="symbol", last="depths.to", levels=levels))
-    facts = replace(facts, protobuf={**numbers, "depths.to": 5})
+    facts = replace(facts, frames="protobuf", protobuf={**numbers, "depths.to": 5})
     keys = {(key.node, key.text): key for key in compile_tables(facts).keys.values()}
     depths = keys[0, "depths"]
     assert (keys[0, "symbol"].number, depths.number, keys[depths.target, "to"].number) == (3, 313, 5)

@@ -14,7 +14,8 @@ typedef struct bw_engine_spec {
 bw_engine *bw_engine_new(const bw_engine_spec *spec, char *error, uint32_t error_bytes);
 void bw_engine_free(bw_engine *engine);
 int bw_engine_add_book(bw_engine *engine, uint32_t book, const char *symbol);
-void bw_engine_set_scale(bw_engine *engine, uint32_t book, uint32_t price_decimals, uint32_t quantity_decimals);
+void bw_engine_set_scale(bw_engine *engine, uint32_t book, uint32_t price_decimals,
+                         uint32_t quantity_decimals);
 void bw_engine_bind(bw_engine *engine, uint32_t book, uint32_t connection);
 void bw_engine_hand_over(bw_engine *engine, uint32_t book, uint32_t connection);
 void bw_engine_connection_up(bw_engine *engine, uint32_t connection, int64_t now_ns);

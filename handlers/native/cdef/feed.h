@@ -2,7 +2,7 @@
 #define BW_FEED_COMMANDS ...
 #define BW_FEED_SEND_BYTES ...
 enum bw_poll { BW_POLL_EPOLL, BW_POLL_BUSY };
-enum bw_frames { BW_FRAMES_PLAIN, BW_FRAMES_GZIP, BW_FRAMES_DEFLATE };
+enum bw_frames { BW_FRAMES_PLAIN, BW_FRAMES_GZIP, BW_FRAMES_DEFLATE, BW_FRAMES_PROTOBUF };
 enum bw_close_cause {
     BW_CLOSE_ASKED = 1,
     BW_CLOSE_PEER,

@@ -63,7 +63,8 @@ void bw_engine_free(bw_engine *engine) {
     (void)engine;
 }
 
-void bw_engine_set_scale(bw_engine *engine, uint32_t book, uint32_t price_decimals, uint32_t quantity_decimals) {
+void bw_engine_set_scale(bw_engine *engine, uint32_t book, uint32_t price_decimals,
+                         uint32_t quantity_decimals) {
     (void)engine, (void)book, (void)price_decimals, (void)quantity_decimals;
 }
 

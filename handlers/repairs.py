@@ -22,6 +22,7 @@ from handlers.snapshots import Snapshots
 from handlers.subscriptions import State
 
 REFUSED_RETRY_S = 300.0
+SILENT_TRIES = 3  # fresh subscriptions of a book that never had any data
 UNSYNCED_S = 30.0  # so many seconds' worth of snapshots may be under way at once
 UNSYNCED_MIN = 20
 STARTING = (lib.BW_BOOK_SYNCING, lib.BW_BOOK_RESYNC)
@@ -85,10 +86,10 @@ class Repairs:
         """Of a snapshot that came, over REST or on the connection: 0 is good."""
         symbol, line = self._rows[book].native, self._lines.of(book)
         if self.snapshots is None:
-            if result == 0:
-                line.snapshots.stands(symbol)
-            else:
+            if result != 0:
                 line.snapshots.again(symbol, time.monotonic())
+            elif self.states[book] == lib.BW_BOOK_LIVE:  # else what follows it left a gap
+                line.snapshots.stands(symbol)
         elif result == 0:
             self.snapshots.joined(book)
         else:
@@ -107,10 +108,18 @@ class Repairs:
             line.snapshots.want(symbol, time.monotonic())
 
     def restart(self, book: int, now: float) -> None:
-        """A fresh subscription for the book: at once, or after a growing delay if that did not help."""
+        """A fresh subscription for the book: at once, or after a growing delay if that did not help.
+
+        Some venues acknowledge what they do not know and send nothing: after a few tries that is a refusal.
+        """
         if book in self._restart_at:
             return
         backoff = self._restarts.setdefault(book, Backoff())
+        if backoff.failures >= SILENT_TRIES and book not in self._were_live:
+            del self._restarts[book]
+            self._lines.of(book).subscriptions.give_up(self._rows[book].native)
+            self.refuse(book, "acknowledged, but nothing came", now)
+            return
         delay = backoff.fail() if backoff.failures else 0.0
         backoff.failures = max(1, backoff.failures)
         self._restart_at[book] = now + delay

@@ -133,6 +133,10 @@ class Subscriptions:
         elif row.state is State.REFUSED:
             row.state, row.tries = State.WANTED, 0
 
+    def give_up(self, symbol: str) -> None:
+        """Nothing comes for the symbol, whatever the venue said: it counts as refused."""
+        self.rows[symbol].state = State.REFUSED
+
     def answer(self, said: Answer, now: float) -> list[str]:
         """Takes in what the venue said; returns the symbols it refused for good."""
         if said.kind == "current":
@@ -207,7 +211,7 @@ class Subscriptions:
     def seen(self, symbol: str) -> None:
         """Fresh data came, which proves the subscription."""
         row = self.rows.get(symbol)
-        if row is not None and row.state is State.REQUESTED:
+        if row is not None and row.state in (State.REQUESTED, State.REFUSED):
             self._stand(row)
             self._settle()
 

@@ -60,7 +60,7 @@ class Watch:
         silent_s = min(now - line.opened_at, (now_ns - heard_ns) / 1e9)
         unanswered_s = line.subscriptions.unanswered_s(now)
         deaf = unanswered_s > ANSWER_S and silent_s > unanswered_s  # we spoke, and nothing came since
-        if deaf or silent_s > self._venue.heartbeat.silence_s:
+        if (deaf and self._venue.acknowledges) or silent_s > self._venue.heartbeat.silence_s:
             line.reconnect("silent connection", at_once=True)
             return
         for symbol, row in line.subscriptions.rows.items():

@@ -164,6 +164,15 @@ def test_the_venues_own_number_of_connections_counts_too() -> None:
         shard(venue, symbols(61), 63)
 
 
+def test_what_was_given_up_stands_when_its_data_comes_all_the_same() -> None:
+    subscriptions = Subscriptions.of(BINANCE, ["BTCUSDT"])
+    subscriptions.take(0.0)
+    subscriptions.give_up("BTCUSDT")
+    assert subscriptions.overdue(100.0) == ([], False)
+    subscriptions.seen("BTCUSDT")
+    assert states(subscriptions) == ["standing"]
+
+
 def test_states_are_counted() -> None:
     subscriptions = Subscriptions.of(BINANCE, symbols(3))
     assert subscriptions.count(State.WANTED) == 3

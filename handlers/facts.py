@@ -335,7 +335,7 @@ class Venue:
     audit: bool = False  # the feed's snapshot comes again and again: the book is compared with it
     protobuf: Mapping[str, int] = field(default_factory=dict)  # binary frames: path -> field number
     heartbeat: Heartbeat = field(default_factory=Heartbeat)
-    frames: Literal["plain", "gzip", "deflate", "protobuf"] = "plain"  # what a binary frame holds; text frames are text
+    frames: Literal["plain", "gzip", "deflate", "protobuf"] = "plain"  # what a binary frame holds
     token: Token | None = None
     welcome: bool = False  # nothing is subscribed before the venue's welcome message
     settle_s: float = 0.0  # nothing is sent so soon after connecting

@@ -1,0 +1,92 @@
+"""Alert rules and dashboards speak of metrics that are really exposed, and are what Prometheus takes."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gateway import metrics
+from gateway.directory import SegmentDirectory
+from gateway.settings import HttpSettings
+
+MONITORING = Path(__file__).parents[2] / "appliance" / "monitoring"
+RULES = MONITORING / "bookwire.rules.yml"
+DASHBOARDS = sorted((MONITORING / "grafana").glob("*.json"))
+NAME = re.compile(r"\bbookwire_[a-z_]+")
+
+
+def exposed() -> set[str]:
+    """Every metric name that the exposition can tell: in its source, and made of counters' names."""
+    source = Path(metrics.__file__).read_text()
+    names = {f"bookwire_{name}" for name in re.findall(r'"([a-z_]+)", "(?:gauge|counter|histogram)"', source)}
+    names |= {f"bookwire_{name}" for name in re.findall(r'"([a-z_]+)",\s*\n\s*"(?:gauge|counter)"', source)}
+    names |= {f"bookwire_{name}" for name in re.findall(r'histogram\(\s*"([a-z_]+)"', source)}
+    names |= {f"bookwire_{name}_total" for name in re.findall(r'": "([a-z_]+)"', source)}
+    return names | _from_counters()
+
+
+def _from_counters() -> set[str]:
+    from gateway._ffi import ffi, lib
+
+    feed = [ffi.string(lib.bw_counter_name(at)).decode() for at in range(lib.bw_counter_count())]
+    gateway = [
+        ffi.string(lib.bw_gateway_counter_name(at)).decode() for at in range(lib.bw_gateway_counter_count())
+    ]
+    names = {
+        f"bookwire_feed_{name}" if name in metrics.GAUGES else f"bookwire_feed_{name}_total" for name in feed
+    }
+    for name in gateway:
+        names |= {f"bookwire_gateway_{name}", f"bookwire_gateway_{name}_total"}
+        if name.endswith("_sent"):
+            names.add(f"bookwire_gateway_sent_{name.removesuffix('_sent')}_total")
+    return names
+
+
+def spoken(text: str) -> set[str]:
+    return {re.sub(r"_(?:bucket|sum|count)$", "", name) for name in NAME.findall(text)}
+
+
+def test_the_exposition_of_an_empty_box_is_named_so_too(tmp_path: Path) -> None:
+    settings = HttpSettings(tmp_path, tmp_path)
+    text = metrics.exposition(settings, SegmentDirectory(tmp_path, 1000))
+    assert spoken(text) <= exposed()
+
+
+@pytest.mark.parametrize("path", [RULES, *DASHBOARDS], ids=lambda path: path.name)
+def test_only_metrics_that_exist_are_asked_for(path: Path) -> None:
+    asked = spoken(path.read_text())
+    assert asked
+    assert asked - exposed() == set()
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.name)
+def test_a_dashboard_can_be_provisioned(path: Path) -> None:
+    board = json.loads(path.read_text())
+    assert board["uid"] == f"bookwire-{path.stem}"
+    assert board["templating"]["list"][0]["type"] == "datasource"
+    places = [panel["gridPos"] for panel in board["panels"]]
+    taken = {
+        (x, y)
+        for at in places
+        for x in range(at["x"], at["x"] + at["w"])
+        for y in range(at["y"], at["y"] + at["h"])
+    }
+    assert len(taken) == sum(at["w"] * at["h"] for at in places), "panels overlap"
+    assert all(at["x"] + at["w"] <= 24 for at in places)
+    for panel in board["panels"]:
+        assert panel["datasource"] == {"type": "prometheus", "uid": "${source}"}
+        assert all(target["expr"].count("(") == target["expr"].count(")") for target in panel["targets"])
+
+
+def test_prometheus_takes_the_rules() -> None:
+    if shutil.which("promtool") is None:
+        pytest.skip("no promtool here (Debian: prometheus)")
+    done = subprocess.run(
+        ["promtool", "check", "rules", str(RULES)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -13,10 +13,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 ROOMS := dpdk_bindings/native handlers/native gateway/native
 NATIVE := $(shell find dpdk_bindings handlers gateway \( -name '*.c' -o -name '*.h' -o -name meson.build \) 2>/dev/null) \
-          meson.build meson_options.txt pyproject.toml
+          dpdk_bindings/dpdk_build.py.in subprojects/packagefiles/lwip/meson.build meson.build meson_options.txt \
+          pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-c test-long bench check lint types analyse house fmt build peers lock schema clean
+FORCE:
+
+.PHONY: FORCE help run test test-c test-long bench check lint types analyse house fmt build peers lock schema clean
 
 help:
 	@echo 'make run        five simulated exchanges, the gateway and a live table of tops (set-up included)'
@@ -26,6 +29,7 @@ help:
 	@echo 'make check      lint, format, types, C warnings as errors, static analysis, house rules'
 	@echo 'make fmt        format Python'
 	@echo 'make build      what the others build first    make clean   forget it all'
+	@echo 'make build DPDK=1   and DPDK with it: the way past the kernel (installs libdpdk-dev)'
 
 run: build
 	@$(BIN)/bookwire up --simulate $(ARGS)
@@ -40,8 +44,20 @@ $(VENV)/.locked: requirements.lock scripts/system
 	@$(BIN)/pip install --quiet --require-hashes -r requirements.lock
 	@touch $@
 
-$(VENV)/.built: $(VENV)/.locked $(NATIVE)
+# Changes when DPDK comes, goes or gets another version: the build is configured anew then.
+$(VENV)/.dpdk: FORCE
+	@mkdir -p $(VENV)
+	@[ -z "$(DPDK)" ] || scripts/system dpdk
+	@pkg-config --modversion libdpdk >$@.new 2>/dev/null || echo none >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+$(VENV)/.built: $(VENV)/.locked $(VENV)/.dpdk $(NATIVE)
+	@! pkg-config --exists 'libdpdk >= 22.11' 2>/dev/null || scripts/lwip || true
 	@echo 'bookwire: building ...' >&2
+	@for build in $(BUILD) $(SANITIZE) $(STRICT); do \
+		[ ! -e $$build/build.ninja ] || [ $$build/build.ninja -nt $(VENV)/.dpdk ] || \
+		$(BIN)/meson setup --reconfigure --clearcache $$build >/dev/null; \
+	done
 	@if [ -e $(VENV)/.editable ] && [ -e $(BUILD)/build.ninja ]; then \
 		$(BIN)/meson compile -C $(BUILD) >$(BUILD)/compile.log 2>&1 || { cat $(BUILD)/compile.log; exit 1; }; \
 	else \
@@ -60,10 +76,10 @@ $(VENV)/.system-test: scripts/system
 	@scripts/system test
 	@touch $@
 
-test: $(VENV)/.locked-dev build $(VENV)/.system-test test-c peers
+test: $(VENV)/.system-test $(VENV)/.locked-dev build test-c peers
 	@$(BIN)/pytest -m 'not long' $(ARGS)
 
-test-long: $(VENV)/.locked-dev build $(VENV)/.system-test peers
+test-long: $(VENV)/.system-test $(VENV)/.locked-dev build peers
 	@$(BIN)/pytest -m long $(ARGS)
 
 test-c: build

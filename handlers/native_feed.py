@@ -66,7 +66,15 @@ class BookView(NamedTuple):
 class NativeFeed:
     """Owns plan, segment and loop of one exchange. Raises SetupError where one cannot be made."""
 
-    def __init__(self, venue: Venue, settings: FeedSettings, books: int, connections: int) -> None:
+    def __init__(
+        self,
+        venue: Venue,
+        settings: FeedSettings,
+        books: int,
+        connections: int,
+        network: int | None = None,
+    ) -> None:
+        """``network``: ``handle`` of a dpdk_bindings.dpdk.Network; None: the kernel sockets."""
         self.venue = venue
         self._thread: threading.Thread | None = None
         self._outbox: deque[Callable[[], int]] = deque()
@@ -78,6 +86,7 @@ class NativeFeed:
         spec.plan, spec.shm = self.plan.handle, self._shm
         ca = ffi.new("char[]", str(settings.ca_file).encode()) if settings.ca_file else ffi.NULL
         spec.ca_file = ca
+        spec.network = ffi.NULL if network is None else ffi.cast("bw_network *", network)
         error = ffi.new("char[]", 256)
         self._feed: Any = lib.bw_feed_new(spec, error, len(error))
         if self._feed == ffi.NULL:

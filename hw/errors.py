@@ -1,4 +1,4 @@
-"""The one error of this floor."""
+"""The errors of this floor."""
 
 from __future__ import annotations
 
@@ -10,3 +10,7 @@ class TreeError(ValueError):
         super().__init__(what)
         self.what = what
         self.do = do
+
+
+class InterfaceError(OSError):
+    """The kernel has no such interface, or does not tell about it."""

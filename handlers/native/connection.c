@@ -68,9 +68,12 @@ enum bw_turn bw_connection_open(bw_connection *connection, const bw_connect_spec
     if (prepare_ws(connection)) {
         socklen_t bytes = socket_address(spec->address, spec->port, &address);
         socklen_t source_bytes = *spec->source_address ? socket_address(spec->source_address, 0, &source) : 0;
-        connection->transport = bw_socket_connect((struct sockaddr *)&address, bytes,
-                                                  source_bytes ? (struct sockaddr *)&source : NULL,
-                                                  source_bytes, connection->host->busy_poll_us, &error);
+        const struct sockaddr *to = (const struct sockaddr *)&address;
+        const struct sockaddr *from = source_bytes ? (const struct sockaddr *)&source : NULL;
+        bw_network *network = connection->host->network;
+        connection->transport = network ? network->ops->connect(network, to, from, &error)
+                                        : bw_socket_connect(to, bytes, from, source_bytes,
+                                                            connection->host->busy_poll_us, &error);
     }
     if (!connection->transport) {
         return bw_connection_end(connection, BW_CLOSE_CONNECT, error, strerror(error), now_ns);

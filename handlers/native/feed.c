@@ -11,6 +11,7 @@
 #include "reserve.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -26,6 +27,8 @@
 #define HOUSEKEEPING_NS (10 * MS)
 #define SLEEP_MS 50 /* readers take a heartbeat older than 100 ms as a sign of trouble */
 #define QUEUE_READ_NS (100 * MS)
+#define IDLE_TURNS 256u /* before a loop with a network naps, where it may */
+#define NAP_NS 50000
 #define WAKE_ID UINT32_MAX
 
 static int start_descriptors(bw_feed *feed) {
@@ -76,6 +79,7 @@ bw_feed *bw_feed_new(const bw_feed_spec *spec, char *error, uint32_t error_bytes
     feed->host.stats = bw_shm_writer_stats(spec->shm);
     feed->host.message_bytes_max = spec->message_bytes_max;
     feed->host.busy_poll_us = spec->busy_poll_us;
+    feed->host.network = spec->network;
     feed->host.events = (bw_event_ring *)bw_reserve(sizeof *feed->host.events);
     bool ready = feed->host.events && start_descriptors(feed) == 0;
     feed->host.binary_is_text = spec->frames != BW_FRAMES_PROTOBUF;
@@ -178,9 +182,10 @@ static void watch(bw_feed *feed, uint32_t id) {
     feed->watched[id].uses = connection->uses;
 }
 
-/* Bytes the kernel holds and we have not read: how far behind the loop is. */
+/* Bytes the kernel or the network holds and we have not read: how far behind the loop is. */
 static void read_queues(bw_feed *feed) {
-    uint64_t total = 0;
+    bw_network *network = feed->host.network;
+    uint64_t total = network ? network->ops->waiting(network) : 0;
     for (uint32_t i = 0; i < feed->connections_max; i++) {
         int descriptor = bw_connection_poll_fd(&feed->connection[i]);
         int bytes = 0;
@@ -214,7 +219,7 @@ static void take_commands(bw_feed *feed, int64_t now_ns) {
         return;
     }
     bw_feed_commands(feed, now_ns);
-    if (feed->poll == BW_POLL_EPOLL) {
+    if (feed->poll == BW_POLL_EPOLL && !feed->host.network) {
         for (uint32_t i = 0; i < feed->connections_max; i++) watch(feed, i);
     }
     bw_shm_writer_ring_bells(feed->shm);
@@ -260,6 +265,48 @@ static int64_t turn_epoll(bw_feed *feed, uint64_t *more) {
     return now_ns;
 }
 
+/* Frames first, then the connections they are for, then what these answer. Where the core is shared (epoll
+ * was asked for) a network that stays silent is asked some thousand times a second only. */
+static int64_t turn_network(bw_feed *feed) {
+    bw_network *network = feed->host.network;
+    uint32_t frames = network->ops->poll(network);
+    int64_t now_ns = turn_busy(feed);
+    network->ops->flush(network);
+    feed->idle_turns = frames ? 0 : feed->idle_turns + 1;
+    if (feed->poll == BW_POLL_EPOLL && feed->idle_turns > IDLE_TURNS) {
+        struct pollfd wake = {.fd = feed->wake_fd, .events = POLLIN};
+        struct timespec nap = {.tv_nsec = NAP_NS};
+        uint64_t wakes;
+        if (ppoll(&wake, 1, &nap, NULL) > 0) {
+            ssize_t got = read(feed->wake_fd, &wakes, sizeof wakes);
+            (void)got;
+        }
+    }
+    return now_ns;
+}
+
+static bool start_network(bw_feed *feed, int *result) {
+    char why[256] = "";
+    bw_network *network = feed->host.network;
+    if (!network) return true;
+    *result = network->ops->start(network, why, sizeof why);
+    if (*result < 0) {
+        bw_feed_refuse(feed, BW_NO_CONNECTION, BW_NO_BOOK, "start the network", why, bw_wall_ns());
+    }
+    return *result == 0;
+}
+
+static void run_turns(bw_feed *feed) {
+    uint64_t more = 0;
+    while (!feed->stop) {
+        int64_t now_ns = feed->host.network            ? turn_network(feed)
+                         : feed->poll == BW_POLL_BUSY ? turn_busy(feed)
+                                                      : turn_epoll(feed, &more);
+        feed->turns++;
+        housekeeping(feed, now_ns);
+    }
+}
+
 static void pin(bw_feed *feed) {
     cpu_set_t set;
     if (feed->cpu < 0) return;
@@ -293,7 +340,7 @@ static void finish(bw_feed *feed) {
 
 int bw_feed_run(bw_feed *feed) {
     sigset_t all, before;
-    uint64_t more = 0;
+    int result = 0;
     pthread_mutex_lock(&feed->commands.lock);
     bool again = feed->running || feed->stop;
     feed->running = true;
@@ -303,13 +350,12 @@ int bw_feed_run(bw_feed *feed) {
     pthread_sigmask(SIG_BLOCK, &all, &before);
     pthread_setname_np(pthread_self(), BW_FEED_THREAD_NAME);
     pin(feed);
-    atomic_store(&feed->header->state, BW_SEGMENT_RUNNING);
-    while (!feed->stop) {
-        int64_t now_ns = feed->poll == BW_POLL_BUSY ? turn_busy(feed) : turn_epoll(feed, &more);
-        feed->turns++;
-        housekeeping(feed, now_ns);
+    if (start_network(feed, &result)) {
+        atomic_store(&feed->header->state, BW_SEGMENT_RUNNING);
+        run_turns(feed);
+        finish(feed);
     }
-    finish(feed);
+    if (feed->host.network) feed->host.network->ops->stop(feed->host.network);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return 0;
+    return result;
 }

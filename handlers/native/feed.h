@@ -17,6 +17,7 @@
 
 #include "control.h"
 #include "engine.h"
+#include "network.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -71,6 +72,7 @@ typedef struct bw_feed_spec {
     uint32_t levels_max;        /* as in bw_engine_spec, */
     uint32_t crossed_max;       /* as there, */
     uint64_t pending_bytes;     /* and this too */
+    bw_network *network;        /* borrowed, started and stopped by the loop; NULL: the kernel's sockets */
 } bw_feed_spec;
 
 typedef struct bw_connect_spec {
@@ -109,7 +111,8 @@ bw_feed *bw_feed_new(const bw_feed_spec *spec, char *error, uint32_t error_bytes
 void bw_feed_free(bw_feed *feed);
 
 /* Runs the loop on the calling thread until bw_feed_stop(); closes what is open, publishes
- * BW_EVENT_STOPPED last and returns 0, or -errno if it could not run at all. */
+ * BW_EVENT_STOPPED last and returns 0, or -errno if it could not run at all: a network that does not start
+ * says why in BW_EVENT_REFUSED. With a network, BW_POLL_EPOLL naps between polls that find nothing. */
 int bw_feed_run(bw_feed *feed);
 
 /* Becomes readable when events wait; bw_feed_events() clears it and copies up to `capacity` out. */

@@ -54,6 +54,7 @@ struct bw_feed {
     int event_fd;
     int epoll_fd;
     uint64_t turns;
+    uint32_t idle_turns; /* in a row in which the network had nothing */
     int64_t housekept_ns;
     int64_t queue_read_ns;
     bw_connection connection[BW_FEED_CONNECTIONS_MAX];

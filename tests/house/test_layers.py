@@ -50,7 +50,8 @@ def test_each_room_has_one_door_to_its_c() -> None:
         f"{path}:{line} imports {module}"
         for path in sources(".py")
         for line, module in imports(path)
-        if "._native" in module and path.name != "_ffi.py"
+        if ("._native" in module and path.name != "_ffi.py")
+        or (module.endswith("._dpdk") and path.name != "_dpdk_ffi.py")
     ]
     assert wrong == []
     doors = {path.parts[0] for path in sources(".py") if path.name == "_ffi.py"}
@@ -62,7 +63,7 @@ def test_a_door_is_used_by_its_own_room_only() -> None:
         f"{path}:{line} imports {module}"
         for path in sources(".py")
         for line, module in imports(path)
-        if "._ffi" in module and module.split(".")[0] != path.parts[0]
+        if ("._ffi" in module or "._dpdk_ffi" in module) and module.split(".")[0] != path.parts[0]
     ]
     assert wrong == []
 

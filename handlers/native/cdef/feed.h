@@ -25,6 +25,7 @@ enum bw_connection_state {
     BW_CONNECTION_OPEN,
     BW_CONNECTION_CLOSING,
 };
+typedef struct bw_network bw_network;
 typedef struct bw_feed bw_feed;
 typedef struct bw_feed_spec {
     const bw_plan *plan;
@@ -39,6 +40,7 @@ typedef struct bw_feed_spec {
     uint32_t levels_max;
     uint32_t crossed_max;
     uint64_t pending_bytes;
+    bw_network *network;
 } bw_feed_spec;
 typedef struct bw_connect_spec {
     uint32_t connection;

@@ -1,0 +1,2 @@
+/* What the door to the DPDK module sees. */
+#include "dpdk_network.h"

@@ -1,0 +1,126 @@
+/* Each segment of a connection, before lwIP's own processing: what lwIP does not check itself.
+ *
+ * RFC 7323 5 (old duplicates), RFC 5961 3 to 5 and 7 (blind resets, SYNs and data; challenges are limited),
+ * RFC 9293 3.10.7.4 (no ACK: dropped), RFC 5927 4.1 (an ICMP error must quote something in flight).
+ */
+#include "stack_parts.h"
+
+#include <string.h>
+
+#include <lwip/priv/tcp_priv.h>
+
+#define TIMESTAMP 8
+#define MTU_FOUR_MIN 552u /* less was never on any path: as Linux */
+#define MTU_SIX_MIN 1280u /* RFC 8200 5 */
+
+static const uint8_t *find_timestamp(const uint8_t *at, const uint8_t *end) {
+    if (end - at == 12 && at[0] == 1 && at[1] == 1 && at[2] == TIMESTAMP) return at + 4; /* RFC 7323 A */
+    while (at < end && *at) {
+        if (*at == 1) {
+            at++;
+            continue;
+        }
+        if (*at == TIMESTAMP) return at + 2; /* lengths were checked */
+        at += at[1];
+    }
+    return NULL;
+}
+
+/* Not now: lwIP looks at the flag when this segment is done with. */
+static void challenge(struct tcp_pcb *pcb) {
+    bw_stack *stack = &bw_the_stack;
+    if (!bw_limit_take(&stack->challenges, stack->now_ns)) return;
+    stack->counters.challenges++;
+    tcp_send_empty_ack(pcb);
+}
+
+static enum bw_drop check_reset(struct tcp_pcb *pcb, u32_t sequence) {
+    if (sequence == pcb->rcv_nxt) return BW_DROP_NONE;
+    if (TCP_SEQ_BETWEEN(sequence, pcb->rcv_nxt, pcb->rcv_nxt + pcb->rcv_wnd)) challenge(pcb);
+    return BW_DROP_tcp_bad_reset;
+}
+
+static enum bw_drop check_segment(struct tcp_pcb *pcb, const struct tcp_hdr *header, u16_t option_bytes) {
+    unsigned flags = TCPH_FLAGS(header);
+    const uint8_t *options = (const uint8_t *)(header + 1);
+    if (flags & TCP_RST) return check_reset(pcb, header->seqno);
+    if (flags & TCP_SYN) {
+        challenge(pcb);
+        return BW_DROP_tcp_bad_syn;
+    }
+    if (pcb->flags &
+        TF_TIMESTAMP) { /* without one it is let through, as others do: RFC 7323 3.2 says SHOULD */
+        const uint8_t *stamp = find_timestamp(options, options + option_bytes);
+        if (stamp && (int32_t)(bw_be32(stamp) - pcb->ts_recent) < 0) {
+            challenge(pcb);
+            return BW_DROP_tcp_old_timestamp;
+        }
+    }
+    if (!(flags & TCP_ACK) || TCP_SEQ_GT(header->ackno, pcb->snd_nxt) ||
+        TCP_SEQ_LT(header->ackno, pcb->lastack - pcb->snd_wnd_max)) {
+        challenge(pcb);
+        return BW_DROP_tcp_bad_ack;
+    }
+    return BW_DROP_NONE;
+}
+
+s8_t bw_lwip_segment(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t option_bytes, struct pbuf *payload) {
+    (void)payload;
+    bw_the_stack.segment_matched = true;
+    if (pcb->state < ESTABLISHED || pcb->state == TIME_WAIT) return ERR_OK;
+    enum bw_drop drop = check_segment(pcb, header, option_bytes);
+    if (!drop) return ERR_OK;
+    bw_stack_drop(drop);
+    return ERR_VAL;
+}
+
+/* Segments that were made for a larger MSS are cut; those in flight go out again at once. */
+static void cut_segments(struct tcp_pcb *pcb) {
+    tcp_rexmit_rto_prepare(pcb);
+    struct tcp_seg *first = pcb->unsent;
+    for (struct tcp_seg *segment = first; segment; segment = segment->next) {
+        pcb->unsent = segment; /* what is split is the head; the rest becomes the next one */
+        if (segment->len > pcb->mss && tcp_split_unsent_seg(pcb, pcb->mss) != ERR_OK) break;
+    }
+    pcb->unsent = first;
+    tcp_output(pcb);
+}
+
+static struct tcp_pcb *find_quoted(const ip_addr_t *remote, const uint8_t *tcp) {
+    u16_t local_port = bw_be16(tcp), remote_port = bw_be16(tcp + 2);
+    for (struct tcp_pcb *pcb = tcp_active_pcbs; pcb; pcb = pcb->next) {
+        if (pcb->local_port == local_port && pcb->remote_port == remote_port &&
+            ip_addr_eq(&pcb->remote_ip, remote)) {
+            return pcb;
+        }
+    }
+    return NULL;
+}
+
+/* RFC 1191 4 and RFC 8201 4; the quoted sequence number must be in flight. */
+enum bw_drop bw_stack_path_mtu(bw_stack *stack, const uint8_t *frame, const bw_packet *packet) {
+    const uint8_t *icmp = frame + packet->transport, *quoted = frame + packet->payload;
+    size_t header = packet->six ? 40 : 20, bytes = (size_t)(packet->end - packet->payload);
+    uint32_t mtu = packet->six ? bw_be32(icmp + 4) : bw_be16(icmp + 6);
+    ip_addr_t remote;
+    memset(&remote, 0, sizeof remote);
+    if (bytes < header + 8 || quoted[0] != (packet->six ? 0x60 : 0x45)) return BW_DROP_icmp_mtu_unproven;
+    if (quoted[packet->six ? 6 : 9] != 6) return BW_DROP_icmp_mtu_unproven;
+    if (packet->six) {
+        IP_SET_TYPE_VAL(remote, IPADDR_TYPE_V6);
+        memcpy(ip_2_ip6(&remote)->addr, quoted + 24, 16);
+    } else {
+        memcpy(&ip_2_ip4(&remote)->addr, quoted + 16, 4);
+    }
+    const uint8_t *tcp = quoted + header;
+    struct tcp_pcb *pcb = find_quoted(&remote, tcp);
+    if (!pcb || !TCP_SEQ_BETWEEN(bw_be32(tcp + 4), pcb->lastack, pcb->snd_nxt - 1))
+        return BW_DROP_icmp_mtu_unproven;
+    uint32_t least = packet->six ? MTU_SIX_MIN : MTU_FOUR_MIN;
+    uint32_t mss = (mtu < least ? least : mtu) - (uint32_t)header - 20;
+    if (mss >= pcb->mss) return BW_DROP_icmp_mtu_unproven;
+    pcb->mss = (u16_t)mss;
+    stack->counters.path_mtu_lowered++;
+    cut_segments(pcb);
+    return BW_DROP_NONE;
+}

@@ -1,0 +1,279 @@
+/* The stack over a memory device against a TCP peer that shares nothing with it: bytes exact through every
+ * impairment, connections that come and go, and what changes below them. */
+#include "stack_bench.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECOND INT64_C(1000000000)
+
+static void until_connected(stack_bench *bench, bw_transport *transport) {
+    int64_t give_up = bench->now_ns + 30 * SECOND;
+    while (transport->ops->connected(transport) == 0 && bench->now_ns < give_up) bench_step(bench);
+    CHECK_EQUAL(transport->ops->connected(transport), 1);
+}
+
+/* Reads what is there and compares it with the peer's stream. Returns the new offset, or the negative end. */
+static ssize_t read_and_compare(stack_bench *bench, bw_transport *transport, uint64_t at) {
+    static uint8_t got[40000], expected[40000];
+    int64_t receive_ns;
+    ssize_t bytes = transport->ops->read(transport, got, sizeof got, &receive_ns);
+    if (bytes <= 0) return bytes;
+    seeded_bytes(bench->peer.seed, at, expected, (size_t)bytes);
+    CHECK(memcmp(got, expected, (size_t)bytes) == 0);
+    CHECK(receive_ns > 0 && receive_ns <= bench->now_ns);
+    return bytes;
+}
+
+static void receive_all(stack_bench *bench, bw_transport *transport, uint64_t total) {
+    uint64_t at = 0;
+    int64_t give_up = bench->now_ns + 600 * SECOND;
+    ssize_t bytes = 0;
+    while (bytes >= 0 && bench->now_ns < give_up) {
+        bench_step(bench);
+        while ((bytes = read_and_compare(bench, transport, at)) > 0) at += (uint64_t)bytes;
+    }
+    CHECK_EQUAL(bytes, BW_TRANSPORT_EOF);
+    CHECK_EQUAL(at, total);
+}
+
+static void nothing_is_held(stack_bench *bench) {
+    CHECK_EQUAL(memory_device_held(bench->device), 0);
+    bw_stack_counters counters = bench_counters(bench);
+    CHECK_EQUAL(counters.connections, 0);
+    CHECK_EQUAL(counters.no_memory, 0);
+    CHECK_EQUAL(memory_device_lost(bench->device), 0);
+}
+
+static void exact(bool six, const impair_spec *wire, uint64_t total) {
+    stack_bench bench;
+    bench_open(&bench, six, wire);
+    bench.peer.to_send = total;
+    bench.peer.closes = true;
+    bw_transport *transport = bench_connect(&bench);
+    until_connected(&bench, transport);
+    receive_all(&bench, transport, total);
+    transport->ops->close(transport);
+    bench_wait(&bench, 60 * SECOND);
+    CHECK_EQUAL(bench.peer.resets, 0);
+    CHECK(bench.peer.done);
+    nothing_is_held(&bench);
+    bench_close(&bench);
+}
+
+static void echo(bool six, const impair_spec *wire, unsigned messages) {
+    enum { BYTES = 300 };
+    static uint8_t kept[BYTES * 4000], sent[BYTES], got[BYTES];
+    stack_bench bench;
+    int64_t receive_ns;
+    bench_open(&bench, six, wire);
+    bench.peer.echoes = true;
+    bench.peer.kept = kept;
+    bench.peer.kept_room = sizeof kept;
+    bw_transport *transport = bench_connect(&bench);
+    until_connected(&bench, transport);
+    for (unsigned i = 0; i < messages; i++) {
+        seeded_bytes(4, (uint64_t)i * BYTES, sent, BYTES);
+        CHECK_EQUAL(transport->ops->write(transport, sent, BYTES), BYTES);
+        int64_t give_up = bench.now_ns + 60 * SECOND;
+        for (size_t at = 0; at < BYTES && bench.now_ns < give_up;) {
+            bench_step(&bench);
+            ssize_t bytes = transport->ops->read(transport, got + at, BYTES - at, &receive_ns);
+            CHECK(bytes >= 0);
+            at += (size_t)bytes;
+        }
+        CHECK(memcmp(sent, got, BYTES) == 0);
+    }
+    transport->ops->close(transport);
+    bench_wait(&bench, 60 * SECOND);
+    nothing_is_held(&bench);
+    bench_close(&bench);
+}
+
+static void impairments(void) {
+    static const impair_spec wires[] = {
+        {.loss = 0.01, .seed = 1},
+        {.reorder = 0.05, .seed = 2},
+        {.duplicate = 0.01, .seed = 3},
+        {.delay_ns = 1000000, .jitter_ns = 1000000, .seed = 4},
+        {.loss = 0.01,
+         .reorder = 0.05,
+         .duplicate = 0.01,
+         .delay_ns = 1000000,
+         .jitter_ns = 1000000,
+         .seed = 5},
+        {.loss = 0.2, .reorder = 0.3, .duplicate = 0.2, .delay_ns = 200000, .seed = 6},
+    };
+    for (int six = 0; six < 2; six++) {
+        exact(six, NULL, 20000000);
+        echo(six, NULL, 500);
+        for (size_t i = 0; i < sizeof wires / sizeof *wires; i++) {
+            exact(six, &wires[i], i == 5 ? 300000 : 3000000);
+            echo(six, &wires[i], i == 5 ? 100 : 500);
+        }
+    }
+}
+
+static void many_connections(void) {
+    stack_bench bench;
+    bench_open(&bench, false, NULL);
+    bench.peer.to_send = 50000;
+    bench.peer.closes = true;
+    for (int i = 0; i < 600; i++) { /* more than there are TIME-WAIT places */
+        bw_transport *transport = bench_connect(&bench);
+        until_connected(&bench, transport);
+        if (i % 3 == 0) {
+            receive_all(&bench, transport, 50000);
+        } else if (i % 3 == 1) {
+            bench_wait(&bench, SECOND / 1000); /* leaves it half read: a reset */
+        }
+        transport->ops->close(transport);
+        bench_wait(&bench, SECOND / 100);
+        bench.peer.open = false;
+    }
+    CHECK_EQUAL(bench.peer.connections, 600);
+    bench_wait(&bench, 30 * SECOND);
+    CHECK_EQUAL(memory_device_held(bench.device), 0);
+    CHECK_EQUAL(bench_counters(&bench).connections, 0);
+    bw_transport *all[BW_STACK_CONNECTIONS_MAX];
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(443)};
+    int error = 0;
+    for (unsigned i = 0; i < BW_STACK_CONNECTIONS_MAX; i++) all[i] = bench_connect(&bench);
+    CHECK(!bw_stack_connect(bench.stack, (struct sockaddr *)&to, NULL, &error) && error == EMFILE);
+    for (unsigned i = 0; i < BW_STACK_CONNECTIONS_MAX; i++) all[i]->ops->close(all[i]);
+    bench_close(&bench);
+}
+
+static void refusals(void) {
+    stack_bench bench;
+    int error = 0;
+    struct sockaddr_in far = {.sin_family = AF_INET, .sin_port = htons(443)}, wrong = far;
+    uint8_t frame[BW_FRAME_BYTES_MAX];
+    bench_open(&bench, false, NULL);
+    inet_pton(AF_INET, "192.0.2.1", &far.sin_addr);
+    CHECK(!bw_stack_connect(bench.stack, (struct sockaddr *)&far, NULL, &error) && error == ENETUNREACH);
+    inet_pton(AF_INET, "10.9.0.1", &far.sin_addr);
+    inet_pton(AF_INET, "10.9.0.3", &wrong.sin_addr);
+    CHECK(!bw_stack_connect(bench.stack, (struct sockaddr *)&far, (struct sockaddr *)&wrong, &error));
+    CHECK_EQUAL(error, EADDRNOTAVAIL);
+    bw_transport *transport = bench_connect(&bench);
+    bench.peer.mute = false;
+    while (!bench.peer.open) bench_step(&bench);
+    frame_tcp reset = {.flags = FRAME_RST | FRAME_ACK, .acknowledged = bench.peer.receive_next};
+    memory_device_put(bench.device, frame, frame_make_tcp(&bench.peer.path, &reset, frame), bench.now_ns);
+    bw_stack_turn(bench.stack, bench.now_ns);
+    CHECK_EQUAL(transport->ops->connected(transport), -ECONNREFUSED);
+    transport->ops->close(transport);
+    bench.peer.mute = true; /* nobody answers: TCP gives up */
+    transport = bench_connect(&bench);
+    bench_wait(&bench, 60 * SECOND);
+    CHECK_EQUAL(transport->ops->connected(transport), -ETIMEDOUT);
+    transport->ops->close(transport);
+    bench.peer.mute = bench.peer.open = false;
+    transport = bench_connect(&bench);
+    until_connected(&bench, transport);
+    bench.peer.mute = true; /* gone: what we send is never acknowledged */
+    transport->ops->write(transport, "x", 1);
+    bench_wait(&bench, 25 * SECOND);
+    int64_t receive_ns;
+    CHECK_EQUAL(transport->ops->read(transport, frame, 1, &receive_ns), -ETIMEDOUT);
+    CHECK_EQUAL(transport->ops->write(transport, "x", 1), -ETIMEDOUT);
+    transport->ops->close(transport);
+    nothing_is_held(&bench);
+    bench_close(&bench);
+}
+
+/* Sends and expects the echo within the time. */
+static bool echoes(stack_bench *bench, bw_transport *transport, int64_t within_ns) {
+    char got;
+    int64_t receive_ns, give_up = bench->now_ns + within_ns;
+    CHECK_EQUAL(transport->ops->write(transport, "?", 1), 1);
+    while (bench->now_ns < give_up) {
+        bench_step(bench);
+        if (transport->ops->read(transport, &got, 1, &receive_ns) == 1) return true;
+    }
+    return false;
+}
+
+static void link_and_neighbours(void) {
+    static uint8_t kept[1000];
+    stack_bench bench;
+    uint8_t frame[BW_FRAME_BYTES_MAX];
+    bench_open(&bench, false, NULL);
+    bench.peer.echoes = true;
+    bench.peer.kept = kept;
+    bench.peer.kept_room = sizeof kept;
+    bw_transport *transport = bench_connect(&bench);
+    until_connected(&bench, transport);
+    CHECK(echoes(&bench, transport, SECOND / 10));
+    bw_stack_set_link(bench.stack, false);
+    CHECK(!echoes(&bench, transport, 5 * SECOND)); /* a flap: the connection waits and goes on */
+    bw_stack_set_link(bench.stack, true);
+    bench_wait(&bench, 10 * SECOND);
+    char got[10];
+    int64_t receive_ns;
+    CHECK_EQUAL(transport->ops->read(transport, got, 10, &receive_ns), 1);
+    CHECK_EQUAL(bench_counters(&bench).link_downs, 1);
+    bench_wait(&bench, 1200 * SECOND); /* ARP entries are long expired (keepalives refresh them) */
+    CHECK(echoes(&bench, transport, SECOND / 10));
+    /* a stranger claims the peer's address: not believed, asked for */
+    static const uint8_t stranger[6] = {2, 0, 0, 0, 0, 9};
+    uint64_t questions = bench_counters(&bench).questions;
+    size_t bytes =
+        frame_make_arp(2, stranger, bench.peer.path.from, bench_our_mac, bench.peer.path.to, frame);
+    memory_device_put(bench.device, frame, bytes, bench.now_ns);
+    CHECK(echoes(&bench, transport, SECOND / 10));
+    CHECK_EQUAL(bench_counters(&bench).drop[BW_DROP_arp_unasked], 1);
+    CHECK_EQUAL(bench_counters(&bench).questions, questions + 1);
+    /* the peer really moves and says so: found at once */
+    bench_wait(&bench, 2 * SECOND);
+    memcpy(bench.peer.path.from_mac, stranger, 6);
+    bytes = frame_make_arp(1, stranger, bench.peer.path.from, stranger, bench.peer.path.from, frame);
+    memory_device_put(bench.device, frame, bytes, bench.now_ns);
+    CHECK(echoes(&bench, transport, SECOND));
+    transport->ops->close(transport);
+    bench_wait(&bench, SECOND);
+    nothing_is_held(&bench);
+    bench_close(&bench);
+}
+
+static void gateways(void) {
+    static const uint8_t first[6] = {2, 0, 0, 0, 1, 1}, second[6] = {2, 0, 0, 0, 1, 2};
+    stack_bench bench;
+    uint8_t frame[BW_FRAME_BYTES_MAX];
+    bw_stack_route routes[2] = {{.destination = {10, 9}, .prefix = 24}, {.gateway = {10, 9, 0, 8}}};
+    bench_open(&bench, false, NULL);
+    while (memory_device_take(bench.device, frame)) {} /* it has announced itself */
+    for (int i = 0; i < 2; i++) {
+        const uint8_t *mac = i ? second : first;
+        uint8_t gateway[4] = {10, 9, 0, (uint8_t)(8 + i)};
+        int error;
+        struct sockaddr_in far = {.sin_family = AF_INET, .sin_port = htons(443)};
+        inet_pton(AF_INET, "198.51.100.1", &far.sin_addr);
+        memcpy(routes[1].gateway, gateway, 4);
+        CHECK_EQUAL(bw_stack_set_routes(bench.stack, routes, 2), 0);
+        bw_transport *transport = bw_stack_connect(bench.stack, (struct sockaddr *)&far, NULL, &error);
+        CHECK(transport);
+        CHECK_EQUAL(memory_device_take(bench.device, frame), 42); /* it asks for the gateway, */
+        CHECK(memcmp(frame + 38, gateway, 4) == 0);
+        size_t bytes = frame_make_arp(2, mac, gateway, bench_our_mac, bench.peer.path.to, frame);
+        memory_device_put(bench.device, frame, bytes, bench.now_ns);
+        bw_stack_turn(bench.stack, bench.now_ns);
+        CHECK(memory_device_take(bench.device, frame) > 54); /* and the SYN goes there */
+        CHECK(memcmp(frame, mac, 6) == 0);
+        transport->ops->close(transport);
+        while (memory_device_take(bench.device, frame)) {}
+    }
+    bench_close(&bench);
+}
+
+int main(void) {
+    impairments();
+    many_connections();
+    refusals();
+    link_and_neighbours();
+    gateways();
+    return 0;
+}

@@ -1,0 +1,137 @@
+"""Wires for tests past the kernel: veth pairs into a namespace where the venues live on kernel TCP."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dpdk_bindings import dpdk
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[1]
+OFFLOADS = ("tx", "off", "tso", "off", "gso", "off", "gro", "off")
+_numbers = itertools.count()
+
+
+def run(*command: object) -> str:
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout
+
+
+@dataclass
+class Wire:
+    """One veth pair: ``interface`` is here, its other end and the venue's addresses in the namespace."""
+
+    interface: str
+    number: int
+
+    @property
+    def venue_four(self) -> str:
+        return f"10.98.{self.number}.1"
+
+    @property
+    def venue_six(self) -> str:
+        return f"fd98:{self.number}::1"
+
+    def give_addresses(self) -> None:
+        """To the kernel's side, for a process to take over."""
+        run("sysctl", "-qw", f"net.ipv6.conf.{self.interface}.disable_ipv6=0")
+        run("ip", "addr", "replace", f"10.98.{self.number}.2/24", "dev", self.interface)
+        run("ip", "-6", "addr", "replace", f"fd98:{self.number}::2/64", "dev", self.interface, "nodad")
+
+
+@dataclass
+class Lab:
+    """A namespace, its wires, and the processes started in it or beside it."""
+
+    namespace: str
+    directory: Path
+    wires: list[Wire] = field(default_factory=list)
+    processes: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    def wire(self) -> Wire:
+        number = len(self.wires)
+        mine = f"bw{os.getpid() % 100000}x{number}"
+        theirs = f"bv{number}"
+        run("ip", "link", "add", mine, "type", "veth", "peer", "name", theirs, "netns", self.namespace)
+        run("ip", "link", "set", mine, "up")
+        run("ip", "-n", self.namespace, "link", "set", theirs, "up")
+        run("ip", "-n", self.namespace, "addr", "add", f"10.98.{number}.1/24", "dev", theirs)
+        run("ip", "-n", self.namespace, "addr", "add", f"fd98:{number}::1/64", "dev", theirs, "nodad")
+        # else veth hands over segments larger than a frame, with half a checksum
+        run("ethtool", "-K", mine, *OFFLOADS)
+        run("ip", "netns", "exec", self.namespace, "ethtool", "-K", theirs, *OFFLOADS)
+        self.wires.append(Wire(mine, number))
+        return self.wires[-1]
+
+    def start(self, script: str, *arguments: object, inside: bool = False) -> subprocess.Popen[str]:
+        prefix = ["ip", "netns", "exec", self.namespace] if inside else []
+        command = [*prefix, sys.executable, str(HERE / script), *map(str, arguments)]
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=REPOSITORY,
+            env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
+        )
+        self.processes.append(process)
+        return process
+
+    def venue(self, port: int, updates: int, *addresses: str) -> subprocess.Popen[str]:
+        """Started and listening. Its CA is the lab's from now on: one venue process a lab."""
+        process = self.start("venue.py", self.directory, port, updates, *addresses, inside=True)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    def exchange(self, inside: bool = False, **task: Any) -> subprocess.Popen[str]:
+        task = {"directory": str(self.directory), "connections": 1, "interface": None} | task
+        return self.start("exchange_process.py", json.dumps(task), inside=inside)
+
+    def result(self, process: subprocess.Popen[str]) -> dict[str, Any]:
+        out, _ = process.communicate(timeout=110)
+        assert process.returncode == 0, out
+        found: dict[str, Any] = json.loads(out.splitlines()[-1])
+        return found
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    if reason := dpdk.why_not():
+        pytest.skip(reason)
+    if os.geteuid() != 0:
+        pytest.skip("namespaces and packet sockets need root")
+    for tool in ("ip", "ethtool", "sysctl"):
+        if shutil.which(tool) is None:
+            pytest.skip(f"no {tool} on this system")
+    lab = Lab(f"bw-{os.getpid()}-{next(_numbers)}", tmp_path)
+    run("ip", "netns", "add", lab.namespace)
+    run("ip", "-n", lab.namespace, "link", "set", "lo", "up")
+    yield lab
+    for process in lab.processes:
+        process.kill()
+        process.wait()
+    for wire in lab.wires:
+        subprocess.run(["ip", "link", "del", wire.interface], capture_output=True, check=False)
+    run("ip", "netns", "del", lab.namespace)
+
+
+@pytest.fixture(params=["af_packet", "af_xdp"])
+def driver(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=["IPv4", "IPv6"])
+def family(request: pytest.FixtureRequest) -> str:
+    return str(request.param)

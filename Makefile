@@ -11,7 +11,7 @@ export PATH := $(BIN):$(PATH)
 export PYTHON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-ROOMS := dpdk_bindings/native handlers/native gateway/native
+ROOMS := dpdk_bindings/native dpdk_bindings/native/bypass handlers/native gateway/native
 NATIVE := $(shell find dpdk_bindings handlers gateway \( -name '*.c' -o -name '*.h' -o -name meson.build \) 2>/dev/null) \
           dpdk_bindings/dpdk_build.py.in subprojects/packagefiles/lwip/meson.build meson.build meson_options.txt \
           pyproject.toml

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import allocations, chain, decode, fanout, wire
+from bench import allocations, bypass, chain, decode, fanout, wire
 from bench.cores import Cores
 from bench.programs import ROOT, prepare_peers
 from bench.report import Report, Row
@@ -38,6 +38,7 @@ def main() -> int:
     sections: dict[str, Callable[[Report, Cores], None]] = {
         "decode": lambda report, cores: decode.run(report, captures(), cores.server, arguments.rounds),
         "wire": lambda report, cores: wire.run(report, cores, arguments.rounds),
+        "bypass": lambda report, cores: bypass.run(report, cores, arguments.rounds),
         "chain": lambda report, cores: chain.run(report, cores, arguments.rounds),
         "allocations": lambda report, cores: allocations.run(report, cores.client),
         "fanout": lambda report, cores: fanout.run(report, cores, arguments.rounds),

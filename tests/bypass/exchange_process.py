@@ -1,4 +1,4 @@
-"""An exchange process's loop on a device past the kernel (or on sockets), as its own process: EAL starts once.
+"""An exchange process's loop on a device past the kernel, or on sockets; a process, as EAL starts only once.
 
 One JSON object is its argument: device ("sockets", or as dpdk_bindings.devices has it), interface (whose
 addresses it takes over from the kernel; null: none), server, port, directory, updates (of one connection; 0:

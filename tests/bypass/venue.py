@@ -1,8 +1,8 @@
 """A venue in a namespace, on kernel TCP: a TLS WebSocket server that streams one book, by seed and number.
 
-Arguments: directory (the CA's certificate is put there as ca.pem), port, updates a connection (0: for ever, one
-every 2 ms), then its addresses. Prints ``ready``. After its updates a connection is closed with 1001 when the
-client acknowledged the last one by a text message.
+Arguments: directory (the CA's certificate is put there as ca.pem), port, updates a connection (0: for ever,
+one every 2 ms), then its addresses. Prints ``ready``. After its updates a connection is closed with 1001 when
+the client acknowledged the last one by a text message.
 """
 
 from __future__ import annotations

@@ -55,8 +55,11 @@ static void exchange(bw_stack *stack, tcp_peer *peer) {
 static size_t segment(script *script, const tcp_peer *peer, uint8_t *out) {
     uint8_t data[1600], options[40];
     frame_path path = peer->path;
-    uint32_t bent = take(script, 1), option_bytes = (bent >> 4 & 7) * 4, bytes = take(script, 1) * (bent & 8 ? 6 : 1);
-    frame_tcp tcp = {.sequence = peer->highest, .acknowledged = peer->receive_next, .window = 1000,
+    uint32_t bent = take(script, 1), option_bytes = (bent >> 4 & 7) * 4,
+             bytes = take(script, 1) * (bent & 8 ? 6 : 1);
+    frame_tcp tcp = {.sequence = peer->highest,
+                     .acknowledged = peer->receive_next,
+                     .window = 1000,
                      .flags = (uint8_t)(bent & 2 ? take(script, 1) : FRAME_ACK)};
     if (bent & 1) tcp.sequence += (uint32_t)(int16_t)take(script, 2);
     if (bent & 4) tcp.acknowledged += (uint32_t)(int16_t)take(script, 2);
@@ -130,8 +133,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     uint32_t first = take(&script, 1);
     bool six = first & 1;
     bw_stack *stack = open_stack(six);
-    tcp_peer peer = {.path = {.from_port = 443, .six = six}, .seed = 3, .to_send = first & 2 ? 100000 : 0,
-                     .window = 65535, .mss = 1400, .flight = 20000, .rto_ns = 200000000};
+    tcp_peer peer = {.path = {.from_port = 443, .six = six},
+                     .seed = 3,
+                     .to_send = first & 2 ? 100000 : 0,
+                     .window = 65535,
+                     .mss = 1400,
+                     .flight = 20000,
+                     .rto_ns = 200000000};
     memcpy(peer.path.from_mac, peer_mac, 6);
     memcpy(peer.path.to_mac, our_mac, 6);
     inet_pton(six ? AF_INET6 : AF_INET, six ? "fd00::1" : "10.9.0.1", peer.path.from);

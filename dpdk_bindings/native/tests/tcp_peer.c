@@ -168,12 +168,15 @@ static size_t send_more(tcp_peer *peer, int64_t now_ns, uint8_t *out) {
     uint64_t at = (uint32_t)(peer->next - peer->iss - 1);
     uint32_t limit = peer->flight < peer->client_window ? peer->flight : peer->client_window;
     uint32_t out_now = peer->next - peer->una, step = peer->client_mss - (peer->stamps ? 12 : 0);
+    if (peer->step && peer->step < step) step = peer->step;
     if (step > sizeof data) step = sizeof data;
     if (at < peer->to_send && out_now < limit) {
         if (step > peer->to_send - at) step = (uint32_t)(peer->to_send - at);
         if (step > limit - out_now) step = limit - out_now;
         if (peer->echoes) {
             memcpy(data, peer->kept + at, step);
+        } else if (peer->source) {
+            memcpy(data, peer->source + at, step);
         } else {
             seeded_bytes(peer->seed, at, data, step);
         }

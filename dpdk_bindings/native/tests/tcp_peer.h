@@ -12,6 +12,8 @@
 typedef struct tcp_peer {
     frame_path path; /* from the peer to us; to_port is the client's once one came */
     uint64_t seed;
+    const uint8_t *source;     /* what it sends instead of seeded bytes, if not NULL */
+    uint32_t step;             /* payload of a segment; 0: as large as the MSS allows */
     uint64_t to_send;          /* bytes, then FIN if `closes` */
     bool closes, echoes, mute; /* mute: takes no notice of anything */
     uint32_t window;           /* announced */

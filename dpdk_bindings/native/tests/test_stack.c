@@ -269,11 +269,76 @@ static void gateways(void) {
     bench_close(&bench);
 }
 
+/* A router on the way that takes smaller packets only, and says so with what it could not forward. */
+static size_t too_big(const stack_bench *bench, const uint8_t *frame, unsigned mtu, uint8_t *out) {
+    bool six = bench->peer.path.six;
+    uint8_t message[8 + 60] = {six ? 2 : 3, six ? 0 : 4};
+    size_t quoted = six ? 48 : 28;
+    if (six) {
+        frame_put32(message + 4, mtu);
+    } else {
+        frame_put16(message + 6, mtu);
+    }
+    memcpy(message + 8, frame + 14, quoted);
+    return frame_make_icmp(&bench->peer.path, message, 8 + quoted, 64, out);
+}
+
+static void path_mtu(bool six) {
+    enum { BYTES = 100000, MTU = 1300 };
+    static uint8_t kept[BYTES], sent[BYTES], frame[BW_FRAME_BYTES_MAX];
+    stack_bench bench;
+    size_t at = 0, bytes;
+    bench_open(&bench, six, NULL);
+    bench.peer.kept = kept;
+    bench.peer.kept_room = BYTES;
+    seeded_bytes(11, 0, sent, BYTES);
+    bw_transport *transport = bench_connect(&bench);
+    until_connected(&bench, transport);
+    bench_wait(&bench, SECOND / 10);
+    int64_t give_up = bench.now_ns + 60 * SECOND;
+    unsigned refused = 0;
+    while (bench.peer.received < BYTES && bench.now_ns < give_up) {
+        ssize_t wrote = transport->ops->write(transport, sent + at, BYTES - at);
+        CHECK(wrote >= 0);
+        at += (size_t)wrote;
+        while ((bytes = memory_device_take(bench.device, frame))) {
+            if (bytes <= 14 + MTU) {
+                tcp_peer_input(&bench.peer, frame, bytes, bench.now_ns);
+                continue;
+            }
+            uint8_t answer[BW_FRAME_BYTES_MAX];
+            if (refused++ < 3) { /* a forged one first: it quotes a byte that is not in flight */
+                uint8_t forged[BW_FRAME_BYTES_MAX];
+                memcpy(forged, frame, bytes);
+                forged[14 + (six ? 40 : 20) + 4] ^= 0x40;
+                memory_device_put(bench.device, answer, too_big(&bench, forged, MTU, answer), bench.now_ns);
+            }
+            memory_device_put(bench.device, answer, too_big(&bench, frame, MTU, answer), bench.now_ns);
+        }
+        while ((bytes = tcp_peer_output(&bench.peer, bench.now_ns, frame))) {
+            memory_device_put(bench.device, frame, bytes, bench.now_ns);
+        }
+        while (bw_stack_turn(bench.stack, bench.now_ns)) {}
+        bench.now_ns += 100000;
+    }
+    CHECK_EQUAL(bench.peer.received, BYTES);
+    CHECK(memcmp(kept, sent, BYTES) == 0);
+    bw_stack_counters counters = bench_counters(&bench);
+    CHECK_EQUAL(counters.path_mtu_lowered, 1);
+    CHECK(counters.drop[BW_DROP_icmp_mtu_unproven] >= 3);
+    CHECK(bench.now_ns < give_up - 55 * SECOND); /* found at once, not by timeouts */
+    transport->ops->close(transport);
+    bench_wait(&bench, SECOND);
+    bench_close(&bench);
+}
+
 int main(void) {
     impairments();
     many_connections();
     refusals();
     link_and_neighbours();
     gateways();
+    path_mtu(false);
+    path_mtu(true);
     return 0;
 }

@@ -74,16 +74,24 @@ s8_t bw_lwip_segment(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t option_b
     return ERR_VAL;
 }
 
-/* Segments that were made for a larger MSS are cut; those in flight go out again at once. */
-static void cut_segments(struct tcp_pcb *pcb) {
+/* Segments that were made for a larger MSS are cut; those in flight go out again at once. False: no memory
+ * for it, and the MSS is as before (the next message tries again). */
+static bool lower_mss(struct tcp_pcb *pcb, u16_t mss) {
+    u16_t before = pcb->mss;
+    bool whole = true;
+    pcb->mss = mss;
+    pcb->unsent_oversize = 0; /* what was left of a segment of the old size */
     tcp_rexmit_rto_prepare(pcb);
     struct tcp_seg *first = pcb->unsent;
-    for (struct tcp_seg *segment = first; segment; segment = segment->next) {
+    for (struct tcp_seg *segment = first; segment && whole; segment = segment->next) {
+        u16_t options = LWIP_TCP_OPT_LENGTH(segment->flags), most = (u16_t)(mss - options);
         pcb->unsent = segment; /* what is split is the head; the rest becomes the next one */
-        if (segment->len > pcb->mss && tcp_split_unsent_seg(pcb, pcb->mss) != ERR_OK) break;
+        whole = segment->len <= most || tcp_split_unsent_seg(pcb, most) == ERR_OK;
     }
     pcb->unsent = first;
+    if (!whole) pcb->mss = before;
     tcp_output(pcb);
+    return whole;
 }
 
 static struct tcp_pcb *find_quoted(const ip_addr_t *remote, const uint8_t *tcp) {
@@ -119,8 +127,6 @@ enum bw_drop bw_stack_path_mtu(bw_stack *stack, const uint8_t *frame, const bw_p
     uint32_t least = packet->six ? MTU_SIX_MIN : MTU_FOUR_MIN;
     uint32_t mss = (mtu < least ? least : mtu) - (uint32_t)header - 20;
     if (mss >= pcb->mss) return BW_DROP_icmp_mtu_unproven;
-    pcb->mss = (u16_t)mss;
-    stack->counters.path_mtu_lowered++;
-    cut_segments(pcb);
+    if (lower_mss(pcb, (u16_t)mss)) stack->counters.path_mtu_lowered++;
     return BW_DROP_NONE;
 }

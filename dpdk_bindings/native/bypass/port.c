@@ -47,9 +47,11 @@ static void last_words(char *log, char *out, uint32_t out_bytes) {
     snprintf(out, out_bytes, "%s", last);
 }
 
+static char *eal_arguments[ARGUMENTS_MAX];
+
 int bw_eal_start(int argc, const char *const *argv, char *error, uint32_t error_bytes) {
     static bool started;
-    char *copy[ARGUMENTS_MAX + 1] = {NULL}, *log = NULL, words[256];
+    char *moved[ARGUMENTS_MAX + 1], *log = NULL, words[256];
     size_t log_bytes = 0;
     cpu_set_t before;
     if (started || argc < 1 || argc > ARGUMENTS_MAX) {
@@ -59,12 +61,13 @@ int bw_eal_start(int argc, const char *const *argv, char *error, uint32_t error_
         return started ? -EALREADY : -EINVAL;
     }
     /* EAL moves the pointers about and keeps some of the strings */
-    for (int i = 0; i < argc; i++) copy[i] = strdup(argv[i]);
+    for (int i = 0; i < argc; i++) moved[i] = eal_arguments[i] = strdup(argv[i]);
+    moved[argc] = NULL;
     started = true;
     FILE *stream = open_memstream(&log, &log_bytes);
     if (stream) rte_openlog_stream(stream);
     pthread_getaffinity_np(pthread_self(), sizeof before, &before);
-    int result = rte_eal_init(argc, copy);
+    int result = rte_eal_init(argc, moved);
     int code = rte_errno;
     pthread_setaffinity_np(pthread_self(), sizeof before, &before);
     rte_openlog_stream(NULL);
@@ -80,6 +83,10 @@ int bw_eal_start(int argc, const char *const *argv, char *error, uint32_t error_
 
 void bw_eal_stop(void) {
     rte_eal_cleanup();
+    for (int i = 0; i < ARGUMENTS_MAX; i++) {
+        free(eal_arguments[i]);
+        eal_arguments[i] = NULL;
+    }
 }
 
 uint64_t bw_eal_cycles(void) {

@@ -1,0 +1,1 @@
+#include "dpdk_network.h"

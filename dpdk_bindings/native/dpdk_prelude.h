@@ -1,2 +1,0 @@
-/* What the door to the DPDK module sees. */
-#include "dpdk_network.h"

@@ -19,6 +19,7 @@ from dpdk_bindings import dpdk
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
+PROGRAMS = REPOSITORY / "build" / "dev" / "dpdk_bindings" / "native" / "bypass"
 OFFLOADS = ("tx", "off", "tso", "off", "gso", "off", "gro", "off")
 _numbers = itertools.count()
 
@@ -50,6 +51,11 @@ class Wire:
         run("ip", "addr", "replace", f"10.98.{self.number}.2/24", "dev", self.interface)
         run("ip", "-6", "addr", "replace", f"fd98:{self.number}::2/64", "dev", self.interface, "nodad")
 
+    def forget_addresses(self) -> None:
+        """The kernel's side has none any more: else it would reset what it did not connect."""
+        run("ip", "addr", "flush", "dev", self.interface)
+        run("sysctl", "-qw", f"net.ipv6.conf.{self.interface}.disable_ipv6=1")
+
 
 @dataclass
 class Lab:
@@ -59,6 +65,7 @@ class Lab:
     directory: Path
     wires: list[Wire] = field(default_factory=list)
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
+    namespaces: list[str] = field(default_factory=list)
 
     def wire(self) -> Wire:
         number = len(self.wires)
@@ -86,6 +93,51 @@ class Lab:
             env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         )
         self.processes.append(process)
+        return process
+
+    def bad_wire(self, *impairment: object) -> Wire:
+        """As wire(), through a program in a namespace of its own: loss, reorder, duplicate, delay and jitter
+        in us, seed."""
+        wire, between = self.wire(), f"{self.namespace}-w"
+        run("ip", "netns", "add", between)
+        self.namespaces.append(between)
+        run("ip", "link", "del", wire.interface)  # both its ends
+        ends = []
+        for side, name in enumerate((wire.interface, f"bv{wire.number}")):
+            owner = ["-n", self.namespace] if side else []
+            end = f"w{side}"
+            run("ip", *owner, "link", "add", name, "type", "veth", "peer", "name", end, "netns", between)
+            run("ip", *owner, "link", "set", name, "up")
+            run("ip", "-n", between, "link", "set", end, "up")
+            inside = ["ip", "netns", "exec", self.namespace] if side else []
+            run(*inside, "ethtool", "-K", name, *OFFLOADS)
+            run("ip", "netns", "exec", between, "ethtool", "-K", end, *OFFLOADS)
+            ends.append(end)
+        run("ip", "-n", self.namespace, "addr", "add", f"{wire.venue_four}/24", "dev", f"bv{wire.number}")
+        run(
+            "ip",
+            "-n",
+            self.namespace,
+            "addr",
+            "add",
+            f"{wire.venue_six}/64",
+            "dev",
+            f"bv{wire.number}",
+            "nodad",
+        )
+        self.program("bad-wire", *ends, *impairment, namespace=between, ready=True)
+        return wire
+
+    def program(
+        self, name: str, *arguments: object, namespace: str | None = None, ready: bool = False
+    ) -> subprocess.Popen[str]:
+        """A C program of the build; ``ready``: returns when it says so."""
+        prefix = ["ip", "netns", "exec", namespace] if namespace else []
+        command = [*prefix, str(PROGRAMS / name), *map(str, arguments)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.processes.append(process)
+        assert process.stdout is not None
+        assert not ready or process.stdout.readline() == "ready\n"
         return process
 
     def venue(self, port: int, updates: int, *addresses: str) -> subprocess.Popen[str]:
@@ -124,7 +176,17 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
         process.wait()
     for wire in lab.wires:
         subprocess.run(["ip", "link", "del", wire.interface], capture_output=True, check=False)
-    run("ip", "netns", "del", lab.namespace)
+    for namespace in (lab.namespace, *lab.namespaces):
+        run("ip", "netns", "del", namespace)
+
+
+@pytest.fixture(scope="session")
+def programs() -> None:
+    """The C programs of these tests, built."""
+    if reason := dpdk.why_not():
+        pytest.skip(reason)
+    command = [sys.executable, "-m", "mesonbuild.mesonmain", "compile", "-C", REPOSITORY / "build" / "dev"]
+    run(*command, "tls-end", "bad-wire")
 
 
 @pytest.fixture(params=["af_packet", "af_xdp"])

@@ -113,20 +113,33 @@ void bw_stack_doubt(bw_stack *stack, const ip_addr_t *remote) {
     etharp_request(&stack->netif, gateway);
 }
 
+/* The TCP header of a frame of ours, NULL if it has none; we send no IP options. */
+static const uint8_t *tcp_of(const uint8_t *frame, size_t bytes) {
+    bool four = frame[12] == 0x08 && frame[13] == 0x00, six = frame[12] == 0x86 && frame[13] == 0xdd;
+    size_t tcp = ETHERNET + (six ? 40u : 20u);
+    if ((!four && !six) || bytes < tcp + 20) return NULL;
+    return frame[ETHERNET + (six ? 6 : 9)] == 6 ? frame + tcp : NULL;
+}
+
 /* A reset that answers somebody's segment, ours to hold back. */
-static bool reset_held_back(bw_stack *stack, const uint8_t *frame, size_t bytes) {
-    bool six = bytes > 12 && frame[12] == 0x86;
-    const uint8_t *ip = frame + ETHERNET;
-    size_t tcp = ETHERNET + (six ? 40u : 20u); /* we send no options */
-    if (bytes < tcp + 20 || (frame[12] != 8 && !six) || (six ? ip[6] : ip[9]) != 6 || frame[13] == 6)
-        return false;
-    if (!(frame[tcp + 13] & TCP_RST)) return false;
+static bool reset_held_back(bw_stack *stack, const uint8_t *tcp) {
+    if (!(tcp[13] & TCP_RST)) return false;
     if (!bw_limit_take(&stack->resets, stack->now_ns)) {
         stack->counters.resets_limited++;
         return true;
     }
     stack->counters.resets_sent++;
     return false;
+}
+
+/* lwIP moves snd_nxt on after the frame was sent: what lies below it was sent before. */
+static void count_again(bw_stack *stack, const uint8_t *tcp) {
+    u16_t local = bw_be16(tcp), remote = bw_be16(tcp + 2);
+    for (const struct tcp_pcb *pcb = tcp_active_pcbs; pcb; pcb = pcb->next) {
+        if (pcb->local_port != local || pcb->remote_port != remote) continue;
+        if (TCP_SEQ_LT(bw_be32(tcp + 4), pcb->snd_nxt)) stack->counters.retransmits++;
+        return;
+    }
 }
 
 static err_t send_frame(struct netif *netif, struct pbuf *p) {
@@ -148,7 +161,10 @@ err_t bw_stack_output(struct netif *netif, struct pbuf *p) {
     bw_stack *stack = &bw_the_stack;
     uint8_t head[ETHERNET + 60];
     u16_t bytes = pbuf_copy_partial(p, head, sizeof head, 0);
-    return reset_held_back(stack, head, bytes) ? ERR_OK : send_frame(netif, p);
+    const uint8_t *tcp = tcp_of(head, bytes);
+    if (tcp && reset_held_back(stack, tcp)) return ERR_OK;
+    if (tcp && p->tot_len > (size_t)(tcp - head) + (tcp[12] >> 4) * 4u) count_again(stack, tcp);
+    return send_frame(netif, p);
 }
 
 static void free_held(struct pbuf *p) {
@@ -291,7 +307,6 @@ void bw_stack_read_counters(const bw_stack *stack, bw_stack_counters *out) {
         out->waiting_bytes += (uint64_t)TCP_WND_MAX(pcb) - pcb->rcv_wnd;
     }
     for (const struct tcp_pcb *pcb = tcp_tw_pcbs; pcb; pcb = pcb->next) out->time_waits++;
-    out->retransmits = lwip_stats.mib2.tcpretranssegs;
     out->stack_drops = lwip_stats.tcp.drop + lwip_stats.ip.drop + lwip_stats.ip6.drop + lwip_stats.icmp.drop +
                        lwip_stats.icmp6.drop + lwip_stats.etharp.drop + lwip_stats.nd6.drop;
     out->no_memory = lwip_stats.mem.err;

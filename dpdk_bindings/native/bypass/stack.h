@@ -52,7 +52,7 @@ typedef struct bw_stack_counters {
     uint64_t bytes;    /* handed to connections */
     uint64_t frames_sent;
     uint64_t send_no_buffer; /* the device had no room */
-    uint64_t retransmits;    /* of ours: timeouts and fast ones */
+    uint64_t retransmits;    /* segments of ours with data, sent again */
     uint64_t resets_sent;
     uint64_t resets_limited; /* not sent: too many in a second */
     uint64_t challenges;     /* acknowledgements sent by RFC 5961 */

@@ -86,6 +86,7 @@ static void echo(bool six, const impair_spec *wire, unsigned messages) {
         }
         CHECK(memcmp(sent, got, BYTES) == 0);
     }
+    CHECK_EQUAL(bench_counters(&bench).retransmits > 0, wire && wire->loss > 0);
     transport->ops->close(transport);
     bench_wait(&bench, 60 * SECOND);
     nothing_is_held(&bench);

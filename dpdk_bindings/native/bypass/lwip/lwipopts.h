@@ -81,7 +81,6 @@
 #define LWIP_STATS 1
 #define LWIP_STATS_LARGE 1
 #define LWIP_STATS_DISPLAY 0
-#define MIB2_STATS 1 /* retransmitted segments */
 
 #define LWIP_HOOK_FILENAME "lwip_hooks.h"
 

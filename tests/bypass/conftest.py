@@ -67,6 +67,8 @@ class Lab:
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
     namespaces: list[str] = field(default_factory=list)
 
+    run = staticmethod(run)
+
     def wire(self) -> Wire:
         number = len(self.wires)
         mine = f"bw{os.getpid() % 100000}x{number}"

@@ -34,7 +34,6 @@ def test_books_equal_those_of_sockets(lab, driver: str, family: str) -> None:
         "port_send_full",
         "no_memory",
         "drop_tcp_checksum",
-        "stack_drops",
     )
     assert {name: counters[name] for name in lost if counters[name]} == {}
     assert counters["segments"] > 1000

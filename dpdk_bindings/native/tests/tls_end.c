@@ -111,9 +111,9 @@ static int serve(char **argv) {
 }
 
 static bw_network *open_device(char *text) {
-    char driver[64], interface[64], address[64], lcore[32], vdev[256], error[256];
+    char driver[16], interface[16], address[64], lcore[32], vdev[160], error[256];
     int prefix;
-    CHECK(sscanf(text, "%63[^,],%63[^,],%63[^/]/%d", driver, interface, address, &prefix) == 4);
+    CHECK(sscanf(text, "%15[^,],%15[^,],%63[^/]/%d", driver, interface, address, &prefix) == 4);
     const char *options = strcmp(driver, "af_packet") == 0 ? "blocksz=65536,framesz=2048,framecnt=4096"
                                                            : "start_queue=0,queue_count=1";
     snprintf(vdev, sizeof vdev, "--vdev=net_%s0,iface=%s,%s", driver, interface, options);
@@ -184,6 +184,27 @@ static void finish(const way *w, const char *figures) {
     if (w->network) w->network->ops->stop(w->network);
 }
 
+/* Nothing comes any more: says how things stand. */
+static void stuck(const way *w, uint64_t at) {
+    bw_stack_counters stack = {0};
+    bw_port_counters port = {0};
+    if (w->network) bw_dpdk_counters((bw_dpdk *)w->network, &stack, &port);
+    fprintf(stderr, "nothing came after byte %llu; drops:", (unsigned long long)at);
+    for (int i = 1; i < BW_DROP_COUNT; i++) {
+        if (stack.drop[i]) fprintf(stderr, " %s %llu", bw_drop_name(i), (unsigned long long)stack.drop[i]);
+    }
+    fprintf(stderr,
+            "; waiting %llu, connections %llu, no memory %llu, free buffers %llu, missed %llu, no buffer "
+            "%llu, sent %llu "
+            "of %llu, full %llu, no mbuf %llu\n",
+            (unsigned long long)stack.waiting_bytes, (unsigned long long)stack.connections,
+            (unsigned long long)stack.no_memory, (unsigned long long)port.buffers_free,
+            (unsigned long long)port.missed, (unsigned long long)port.no_buffer,
+            (unsigned long long)port.frames_sent, (unsigned long long)stack.frames_sent,
+            (unsigned long long)port.send_full, (unsigned long long)port.send_no_mbuf);
+    exit(1);
+}
+
 static int receive(char **argv) {
     static uint8_t got[65536], expected[65536];
     uint64_t total = strtoull(argv[6], NULL, 10), at = 0;
@@ -201,7 +222,7 @@ static int receive(char **argv) {
             last_ns = bw_steady_ns();
         }
         CHECK(bytes >= 0);
-        CHECK(bw_steady_ns() - last_ns < GIVE_UP_NS);
+        if (bw_steady_ns() - last_ns > GIVE_UP_NS) stuck(&w, at);
     }
     snprintf(figures, sizeof figures, "\"bytes\": %llu, \"seconds\": %.6f", (unsigned long long)at,
              (double)(last_ns - begin_ns) * 1e-9);

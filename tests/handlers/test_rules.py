@@ -10,7 +10,7 @@ import orjson
 
 from handlers._ffi import lib
 from handlers.capture import Replay
-from handlers.facts import Instrument
+from handlers.facts import Continuity, Instrument
 from handlers.registry import VENUES
 from handlers.shm_layout import BookState
 
@@ -125,7 +125,8 @@ def bingx(action: str, number: int, bids: Any, asks: Any) -> bytes:
 
 
 def test_jumps_are_taken_and_counted_and_what_comes_late_is_a_gap() -> None:
-    with Replay(VENUES["bingx"], [Instrument("BTC-USDT", "BTC", "USDT", 2, 6)]) as run:
+    venue = replace(VENUES["bingx"], continuity=Continuity.JUMPS)
+    with Replay(venue, [Instrument("BTC-USDT", "BTC", "USDT", 2, 6)]) as run:
         run.frame(bingx("all", 10, {"99": "1"}, [["101", "1"]]))
         run.frame(bingx("update", 11, {}, {"101": "2"}))
         run.frame(bingx("update", 14, {"98": "1"}, {}))

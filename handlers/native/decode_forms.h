@@ -126,7 +126,8 @@ __attribute__((noinline)) static const char *take_forms(level_run *run, const ch
 }
 
 /* With how many decimals the numbers of a list came, for a checksum that is made of their text. */
-__attribute__((noinline)) static void note_decimals(bw_item *item, const bw_level_plan *plan, const char *p, const char *end) {
+__attribute__((noinline)) static void note_decimals(bw_item *item, const bw_level_plan *plan, const char *p,
+                                                    const char *end) {
     uint32_t position = 0, depth = 0;
     for (; p < end; p++) {
         if (*p == '[') {

@@ -103,6 +103,8 @@ def _feed(out: Exposition, carrier: Carrier, settings: HttpSettings) -> None:
     told = {
         "updates": "book_updates", "gaps": "sequence_gaps", "resyncs": "book_resyncs",
         "checksums_ok": "checksums_ok", "checksums_bad": "checksum_failures", "crossed": "books_crossed",
+        "audits": "book_audits", "audit_mismatches": "book_audit_mismatches", "jumps": "sequence_jumps",
+        "rounded": "numbers_rounded",
     }  # fmt: skip
     for name, value in books.sums.items():
         out.add(f"{told[name]}_total", "counter", f"Summed over books: {name}.", value, exchange=exchange)

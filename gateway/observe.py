@@ -21,7 +21,8 @@ LATENCIES = (
 )
 STAGES = ("receive", "parse", "publish", "receive_to_publish")  # enum bw_stage
 VERIFIERS = ("absent", "ok", "not_sent", "suspended")
-BOOK_SUMS = ("updates", "gaps", "resyncs", "checksums_ok", "checksums_bad", "crossed")
+BOOK_SUMS = ("updates", "gaps", "resyncs", "checksums_ok", "checksums_bad", "crossed",
+             "audits", "audit_mismatches", "jumps", "rounded")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ Durations are seconds, counts are plain numbers.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -354,6 +355,11 @@ class Venue:
     cadence_ms: int = 0  # how often the venue sends one book's changes; 0 = at once
     lifecycle: Lifecycle = Lifecycle()
     verified: Verified = Verified("", "")
+
+
+def unix_s() -> int:
+    """Whole seconds since the epoch, for venues that want their requests dated."""
+    return int(time.time())
 
 
 def decimals(increment: str | float) -> int:

@@ -24,13 +24,13 @@ static bool put_level(level_run *run, const char *p, uint32_t side, const bw_wir
 static bool put_parts(level_run *run, const char *p, level_parts *parts) {
     const bw_level_plan *plan = run->plan;
     bool negative = parts->level.quantity < 0 && plan->side != BW_LEVELS_BY_SIGN;
-    if (negative || parts->ask.quantity < 0) {
+    if (negative || (parts->ask && parts->ask->quantity < 0)) {
         level_fault(run, p, "a negative quantity");
         return false;
     }
     if (plan->shape == BW_SHAPE_PAIRS) {
         return (parts->level.price == 0 || put_level(run, p, 0, &parts->level)) &&
-               (parts->ask.price == 0 || put_level(run, p, 1, &parts->ask));
+               (parts->ask->price == 0 || put_level(run, p, 1, parts->ask));
     }
     if (plan->side == BW_LEVELS_BY_SIGN && parts->level.quantity < 0) {
         parts->side = 1;
@@ -43,20 +43,28 @@ static bool put_parts(level_run *run, const char *p, level_parts *parts) {
     return put_level(run, p, parts->side, &parts->level);
 }
 
+/* The element at p, by the learned shape or any. */
+static const char *take_any(level_run *run, const char *p) {
+    const uint32_t side = run->plan->side == BW_LEVELS_ASKS;
+    bw_wire_level ask = {0};
+    level_parts parts = {.side = side, .ask = run->plan->shape == BW_SHAPE_PAIRS ? &ask : NULL};
+    const char *next = run->shape->values ? take_alike(run, p, &parts, true) : NULL;
+    if (!next) {
+        ask = (bw_wire_level){0};
+        parts = (level_parts){.side = side, .ask = parts.ask};
+        next = take_element(run, p, &parts);
+    }
+    return next && put_parts(run, p, &parts) ? next : NULL;
+}
+
 /* A list of elements, one after the other; p at the bracket. */
 static const char *take_elements(level_run *run, const char *p) {
     bw_decoder *d = run->d;
-    const uint32_t side = run->plan->side == BW_LEVELS_ASKS;
     p = skip_space(d, p + 1);
     if (*p == ']') return p + 1;
     for (;;) {
-        level_parts parts = {.side = side};
-        const char *next = run->shape->values ? take_alike(run, p, &parts, true) : NULL;
-        if (!next) {
-            parts = (level_parts){.side = side};
-            next = take_element(run, p, &parts);
-        }
-        if (!next || !put_parts(run, p, &parts)) return NULL;
+        const char *next = take_any(run, p);
+        if (!next) return NULL;
         p = skip_space(d, next);
         if (*p == ']') return p + 1;
         if (*p != ',' || p >= d->end) return level_fault(run, p, "',' or ']' expected behind a level");
@@ -96,8 +104,8 @@ static bool is_row(const bw_decoder *d, const char *p) {
     return *p != '[' && *p != '{' && *p != ']';
 }
 
-/* Levels in any form that the plan allows; p at the value. */
-static const char *take_forms(level_run *run, const char *p) {
+/* Levels in the forms that take_levels() has not; p at the value. */
+__attribute__((noinline)) static const char *take_forms(level_run *run, const char *p) {
     bw_decoder *d = run->d;
     const char *after;
     if (*p == '{') {
@@ -106,15 +114,7 @@ static const char *take_forms(level_run *run, const char *p) {
     } else if (*p != '[') {
         after = level_fault(run, p, "a list of levels was expected");
     } else if (run->plan->forms & 1u << BW_FORM_ROW && is_row(d, p)) {
-        level_parts parts = {.side = run->plan->side == BW_LEVELS_ASKS};
-        after = run->shape->values ? take_alike(run, p, &parts, true) : NULL;
-        if (!after) {
-            parts = (level_parts){.side = run->plan->side == BW_LEVELS_ASKS};
-            after = take_element(run, p, &parts);
-        }
-        if (after && !put_parts(run, p, &parts)) return NULL;
-    } else if (run->plan->is_plain) {
-        return take_levels(run, p);
+        after = take_any(run, p);
     } else {
         after = take_elements(run, p);
     }
@@ -126,7 +126,8 @@ static const char *take_forms(level_run *run, const char *p) {
 }
 
 /* With how many decimals the numbers of a list came, for a checksum that is made of their text. */
-static void note_decimals(bw_item *item, const bw_level_plan *plan, const char *p, const char *end) {
+__attribute__((noinline)) static void note_decimals(bw_item *item, const bw_level_plan *plan, const char *p,
+                                                    const char *end) {
     uint32_t position = 0, depth = 0;
     for (; p < end; p++) {
         if (*p == '[') {

@@ -21,7 +21,7 @@ typedef struct level_run {
 
 typedef struct level_parts {
     bw_wire_level level;
-    bw_wire_level ask; /* of a pair, whose bid is `level` */
+    bw_wire_level *ask; /* of a pair, whose bid is `level`; NULL elsewhere */
     uint32_t side;
     uint32_t found; /* bits by enum bw_field */
 } level_parts;
@@ -79,10 +79,10 @@ static bool take_field(level_run *run, const char *at, uint32_t field, const cha
         bad = take_quantity(run, text, bytes, &parts->level);
         break;
     case BW_FIELD_ASK_PRICE:
-        bad = bw_decimal_parse(text, bytes, &parts->ask.price, &parts->ask.price_decimals);
+        bad = bw_decimal_parse(text, bytes, &parts->ask->price, &parts->ask->price_decimals);
         break;
     case BW_FIELD_ASK_QUANTITY:
-        bad = take_quantity(run, text, bytes, &parts->ask);
+        bad = take_quantity(run, text, bytes, parts->ask);
         break;
     case BW_FIELD_ORDERS:
         if (!parse_orders(text, bytes, &parts->level.orders)) bad = BW_NUMBER_MALFORMED;
@@ -199,7 +199,7 @@ static const char *take_element(level_run *run, const char *p, level_parts *part
     if ((parts->found & needed) != needed)
         return level_fault(run, start, "a level lacks price, quantity or side");
     bool negative = parts->level.quantity < 0 && run->plan->side != BW_LEVELS_BY_SIGN;
-    if (negative || parts->ask.quantity < 0) return level_fault(run, start, "a negative quantity");
+    if (negative) return level_fault(run, start, "a negative quantity");
     p++;
     if (learned < BW_TEMPLATE_SEGMENTS_MAX) {
         uint32_t values = learned;
@@ -243,8 +243,8 @@ static inline const char *take_number(const level_run *run, const char *p, int64
 }
 
 /* The element at p by the learned shape; NULL when it differs, be it by one character. */
-static inline const char *take_alike(const level_run *run, const char *p, level_parts *parts,
-                                     const bool exponents) {
+__attribute__((always_inline)) static inline const char *take_alike(const level_run *run, const char *p,
+                                                                   level_parts *parts, const bool exponents) {
     const bw_segment_shape *segment = run->shape->segment;
     for (uint32_t values = run->shape->values; values; values--, segment++) {
         if (p >= run->d->end || !literal_matches(p, segment)) return NULL;
@@ -255,12 +255,6 @@ static inline const char *take_alike(const level_run *run, const char *p, level_
             break;
         case BW_FIELD_QUANTITY:
             p = take_number(run, p, &parts->level.quantity, &parts->level.quantity_decimals, exponents);
-            break;
-        case BW_FIELD_ASK_PRICE:
-            p = take_number(run, p, &parts->ask.price, &parts->ask.price_decimals, exponents);
-            break;
-        case BW_FIELD_ASK_QUANTITY:
-            p = take_number(run, p, &parts->ask.quantity, &parts->ask.quantity_decimals, exponents);
             break;
         case BW_FIELD_ORDERS: p = take_orders(p, &parts->level.orders); break;
         case BW_FIELD_SIDE:
@@ -274,7 +268,15 @@ static inline const char *take_alike(const level_run *run, const char *p, level_
                 return NULL;
             }
             break;
-        default: p = skip_plain(run->d, p, p[-1] == '"'); break;
+        default:
+            if (exponents && segment->field == BW_FIELD_ASK_PRICE) {
+                p = take_number(run, p, &parts->ask->price, &parts->ask->price_decimals, true);
+            } else if (exponents && segment->field == BW_FIELD_ASK_QUANTITY) {
+                p = take_number(run, p, &parts->ask->quantity, &parts->ask->quantity_decimals, true);
+            } else {
+                p = skip_plain(run->d, p, p[-1] == '"');
+            }
+            break;
         }
         if (!p) return NULL;
     }

@@ -8,6 +8,9 @@
 #include "decode_text.h"
 #include "decode_forms.h"
 
+/* Lists are read inside of the walk over their object: a call costs as much as a level. */
+#define BW_IN_PLACE __attribute__((always_inline)) static inline
+
 static const char *walk_object(bw_decoder *d, const char *p, uint32_t node, bw_item *item);
 static const char *walk_array(bw_decoder *d, const char *p, uint32_t node, bw_item *item);
 static const char *take_value_twice(bw_decoder *d, const char *p, const bw_trie_key *key, bw_item *item);
@@ -90,7 +93,7 @@ static const char *walk_items(bw_decoder *d, const char *p, uint32_t node, bw_it
     }
 }
 
-static const char *walk_levels(bw_decoder *d, const char *p, uint32_t target, bw_item *item) {
+BW_IN_PLACE const char *walk_levels(bw_decoder *d, const char *p, uint32_t target, bw_item *item) {
     if (item->levels_seen & 1u << target) {
         note_fault(d, item, p, "a level list stands twice");
         return skip_value(d, p);
@@ -129,14 +132,22 @@ static const char *walk_inside(bw_decoder *d, const char *p, uint32_t node, bw_i
     return skip_value(d, p);
 }
 
-static inline const char *take_value(bw_decoder *d, const char *p, const bw_trie_key *key, bw_item *item) {
-    switch (key->action) {
-    case BW_KEY_SLOT: return take_slot(d, p, key->target, item);
-    case BW_KEY_LEVELS: return walk_levels(d, p, key->target, item);
-    case BW_KEY_ITEMS: return walk_items(d, p, key->target, item);
-    case BW_KEY_OBJECT: return walk_inside(d, p, key->target, item);
-    default: return take_value_twice(d, p, key, item);
-    }
+/* What stands once in a frame; values of keys that go elsewhere besides. */
+static const char *take_rare(bw_decoder *d, const char *p, const bw_trie_key *key, bw_item *item) {
+    if (key->action == BW_KEY_ITEMS) return walk_items(d, p, key->target, item);
+    if (key->action == BW_KEY_OBJECT) return walk_inside(d, p, key->target, item);
+    return take_value_twice(d, p, key, item);
+}
+
+BW_IN_PLACE const char *take_value(bw_decoder *d, const char *p, const bw_trie_key *key, bw_item *item) {
+    if (key->action == BW_KEY_SLOT) return take_slot(d, p, key->target, item);
+    if (key->action == BW_KEY_LEVELS) return walk_levels(d, p, key->target, item);
+    return take_rare(d, p, key, item);
+}
+
+/* The same for callers that need not be quick. */
+static const char *take_value_apart(bw_decoder *d, const char *p, const bw_trie_key *key, bw_item *item) {
+    return take_value(d, p, key, item);
 }
 
 /* The same for a key whose value is remembered besides. */
@@ -147,7 +158,7 @@ static const char *take_value_twice(bw_decoder *d, const char *p, const bw_trie_
     if (*p == '"') {
         after = take_string(d, p, &value);
     } else {
-        after = take_value(d, p, &once, item);
+        after = take_value_apart(d, p, &once, item);
         value = (bw_value){.at = (uint32_t)(p - d->text), .bytes = (uint32_t)(after - p),
                            .kind = *p == '{' || *p == '[' ? BW_VALUE_NESTED : BW_VALUE_BARE};
     }
@@ -184,7 +195,7 @@ static const char *walk_array(bw_decoder *d, const char *p, uint32_t node, bw_it
     for (uint32_t at = 0;; at++) {
         if (p >= d->end) return text_fail(d, p, "the frame ends inside an array");
         uint32_t key = at < BW_PLAN_POSITIONS_MAX ? keys->at[at] : 0;
-        p = key ? take_value(d, p, &d->plan->key[key - 1], item) : skip_value(d, p);
+        p = key ? take_value_apart(d, p, &d->plan->key[key - 1], item) : skip_value(d, p);
         if (!p) return NULL;
         p = skip_space(d, p);
         if (p >= d->end) return text_fail(d, p, "the frame ends inside an array");

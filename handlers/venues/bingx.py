@@ -1,7 +1,8 @@
 """BingX spot: ``<symbol>@incrDepth``, 1,000 levels every 500 ms, each frame a gzip member.
 
-Ids should count up by one, but have been seen to jump without loss on the sister market: jumps are taken and
-counted. Sides are arrays of pairs or objects of price and quantity; sources differ, so either is read.
+Ids count up by one as documented. On the swap market they were seen to jump without loss: if spot does so
+too, JUMPS is the rule that takes and counts it, at the price of not seeing a loss. Sides are arrays of pairs or
+objects of price and quantity; sources differ, so either is read.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ VENUE = Venue(
         Message("control", when={"code": None}),
     ),
     sync=Sync.FEED_SNAPSHOT,
-    continuity=Continuity.JUMPS,
+    continuity=Continuity.NEXT,
     heartbeat=Heartbeat(silence_s=15.0),  # the venue pings every 5 s
     limits=Limits(
         subscriptions_per_connection=100,  # 200 topics

@@ -61,7 +61,8 @@ def answer(message: Any) -> Answer:
         return Answer("refused", symbols, number, f"{message.get('code', '')} {message.get('msg', '')}")
     if kind == "conf":
         return Answer("welcome" if message.get("status") == "OK" else "other")
-    return Answer("leave" if message.get("code") in (20051, 20060) else "other", reason=str(message))
+    leaves = message.get("code") in (20051, 20060)
+    return Answer("leave", reason=str(message.get("msg", ""))) if leaves else Answer("other")
 
 
 def book(kind: Any, form: Form) -> Message:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -23,6 +22,7 @@ from handlers.facts import (
     Sync,
     Venue,
     Verified,
+    unix_s,
 )
 
 LEVELS = 400
@@ -42,7 +42,7 @@ def request(event: str, symbols: Sequence[str], number: int) -> str:
     """``time`` must be within a minute of the venue's."""
     payload = [topic(symbol) for symbol in symbols]
     frame = {
-        "time": int(time.time()),
+        "time": unix_s(),
         "id": number,
         "channel": "spot.obu",
         "event": event,
@@ -52,7 +52,7 @@ def request(event: str, symbols: Sequence[str], number: int) -> str:
 
 
 def ping(_: int) -> str:
-    return orjson.dumps({"time": int(time.time()), "channel": "spot.ping"}).decode()
+    return orjson.dumps({"time": unix_s(), "channel": "spot.ping"}).decode()
 
 
 def answer(message: Any) -> Answer:

@@ -6,6 +6,7 @@ they do not name is skipped. Some wrappers have no body: signs of life.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -64,7 +65,7 @@ def request(method: str, symbols: Sequence[str], number: int) -> str:
 def answer(message: Any) -> Answer:
     """The text tells: streams that were taken, or why not; the code may be 0 in either case."""
     words = str(message.get("msg", ""))
-    symbols = tuple(part.rstrip("].,! ").rsplit("@", 1)[1] for part in words.split(",") if STREAM in part)
+    symbols = tuple(re.findall(re.escape(STREAM) + r"(\w+)", words))
     if words == "PONG":
         return Answer("other")
     if words.startswith("Not Subscribed") or message.get("code"):

@@ -30,9 +30,9 @@ class Decoder:
         self.decoder = lib.bw_decoder_new(self.plan.handle, 4096)
         os.environ["BOOKWIRE_DECODER"] = before
 
-    def decode(self, frame: str) -> list[tuple[Pairs, Pairs]] | None:
+    def decode(self, frame: str | bytes) -> list[tuple[Pairs, Pairs]] | None:
         """Bids and asks of each item, None for a broken frame."""
-        raw = frame.encode()
+        raw = frame.encode() if isinstance(frame, str) else frame
         text = ffi.new("char[]", raw + b'"' * PADDING)
         if not lib.bw_decode(self.decoder, text, len(raw)):
             return None
@@ -56,9 +56,12 @@ class Decoder:
         self.plan.close()
 
 
+USED = ("binance", "kraken", "coinbase", "okx", "upbit", "mexc", "bitfinex", "bingx")
+
+
 @pytest.fixture(scope="module", params=["", "portable"])
 def decoders(request: pytest.FixtureRequest) -> Iterator[dict[str, Decoder]]:
-    made = {venue: Decoder(venue, request.param) for venue in ("binance", "kraken", "coinbase", "okx")}
+    made = {venue: Decoder(venue, request.param) for venue in USED}
     yield made
     for decoder in made.values():
         decoder.close()
@@ -110,7 +113,7 @@ def shuffled(draw: Callable[..., Any], members: dict[str, Any]) -> dict[str, Any
 RESERVED = {"data", "b", "a", "e", "s", "u", "U", "E", "bids", "asks", "lastUpdateId", "id", "code", "error",
             "channel", "type", "symbol", "checksum", "timestamp", "method", "events", "updates", "product_id",
             "sequence_num", "arg", "action", "event", "instId", "ts", "seqId", "prevSeqId", "price", "qty",
-            "side", "price_level", "new_quantity"}  # fmt: skip
+            "side", "price_level", "new_quantity", "orderbook_units", "dataType"}  # fmt: skip
 
 
 @settings(max_examples=80, deadline=None)
@@ -159,6 +162,103 @@ def test_sides_by_field(decoders: dict[str, Decoder], data: st.DataObject, items
         for rows in items
     ]
     assert decoders["coinbase"].decode(frame) == (wanted or [([], [])])
+
+
+def bare(value: Any, how: Any) -> str:
+    """Texts between # become JSON numbers."""
+    return spell(value, how).replace('"#', "").replace('#"', "")
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data(), bids=pairs, asks=pairs, how=spellings())
+def test_a_bid_and_an_ask_in_one_element(
+    decoders: dict[str, Decoder], data: st.DataObject, bids: Any, asks: Any, how: Any
+) -> None:
+    """The shorter side is padded with a price of 0, which is no level."""
+    empty = ("0", "0")
+    units = []
+    for at in range(max(len(bids), len(asks))):
+        bid, ask = (rows[at] if at < len(rows) else empty for rows in (bids, asks))
+        names = ("bid_price", "bid_size", "ask_price", "ask_size")
+        unit = dict(zip(names, (f"#{text}#" for text in (*bid, *ask)), strict=True))
+        units.append({name: unit[name] for name in data.draw(st.permutations(names))})
+    frame = bare(shuffled(data.draw, {"type": "orderbook", "code": "KRW-BTC", "orderbook_units": units}), how)
+    wanted = tuple([row for row in exact(rows) if row[0]] for rows in (bids, asks))
+    assert decoders["upbit"].decode(frame) == [wanted]
+
+
+@settings(max_examples=80, deadline=None)
+@given(bids=pairs, asks=pairs, how=spellings(), single=st.booleans())
+def test_the_sign_is_the_side(
+    decoders: dict[str, Decoder], bids: Any, asks: Any, how: Any, single: bool
+) -> None:
+    """A count of 0 deletes; a list of one level may stand for the level itself."""
+    rows = [(price, 3, quantity) for price, quantity in bids]
+    rows += [(price, 0, "-" + quantity) for price, quantity in asks if Decimal(quantity)]
+    spelt = [[f"#{price}#", count, f"#{quantity}#"] for price, count, quantity in rows]
+    payload = spelt[0] if single and len(spelt) == 1 else spelt
+    asked = [(Decimal(price), Decimal(0)) for price, _, quantity in rows if quantity.startswith("-")]
+    assert decoders["bitfinex"].decode(bare([17082, payload, 5], how)) == [(exact(bids), asked)]
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data(), bids=pairs, asks=pairs, how=spellings())
+def test_objects_of_prices(
+    decoders: dict[str, Decoder], data: st.DataObject, bids: Any, asks: Any, how: Any
+) -> None:
+    by_price = {price: data.draw(st.sampled_from([quantity, f"#{quantity}#"])) for price, quantity in bids}
+    book = shuffled(data.draw, {"action": "update", "lastUpdateId": 3, "bids": by_price, "asks": asks})
+    frame = bare(shuffled(data.draw, {"dataType": "BTC-USDT@incrDepth", "data": book}), how)
+    wanted = exact([(price, str(quantity).strip("#")) for price, quantity in by_price.items()])
+    assert decoders["bingx"].decode(frame) == [(wanted, exact(asks))]
+
+
+def varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*out, number])
+
+
+def field(number: int, value: bytes | int) -> bytes:
+    if isinstance(value, int):
+        return varint(number << 3) + varint(value)
+    return varint(number << 3 | 2) + varint(len(value)) + value
+
+
+strange = st.one_of(
+    st.tuples(st.integers(20, 300), st.integers(0, 2**64 - 1)).map(lambda one: field(*one)),
+    st.tuples(st.integers(20, 300), st.binary(max_size=40)).map(lambda one: field(*one)),
+    st.binary(min_size=8, max_size=8).map(lambda eight: varint(99 << 3 | 1) + eight),
+    st.binary(min_size=4, max_size=4).map(lambda four: varint(98 << 3 | 5) + four),
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(data=st.data(), bids=pairs, asks=pairs, more=st.lists(strange, max_size=4), how=spellings())
+def test_protobuf_and_json_of_one_plan_say_the_same(
+    decoders: dict[str, Decoder], data: st.DataObject, bids: Any, asks: Any, more: list[bytes], how: Any
+) -> None:
+    """Fields in any order between strangers; levels keep their own order within a side."""
+
+    def level(row: tuple[str, str]) -> bytes:
+        parts = [field(1, row[0].encode()), field(2, row[1].encode()), *more[:1]]
+        return b"".join(data.draw(st.permutations(parts)))
+
+    sides = [[field(2, level(row)) for row in bids], [field(1, level(row)) for row in asks]]
+    others = [field(4, b"41"), field(5, b"42"), *more]
+    body = b"".join(b"".join(part) for part in data.draw(st.permutations([*sides, others])))
+    wrapper = [field(1, b"spot@x"), field(3, b"BTCUSDT"), field(6, 1754741322152), field(313, body), *more]
+    frame = b"".join(data.draw(st.permutations(wrapper)))
+    wanted = [(exact(bids), exact(asks))]
+    assert decoders["mexc"].decode(frame) == wanted
+    named = [[{"price": price, "quantity": quantity} for price, quantity in rows] for rows in (bids, asks)]
+    depths = {"bids": named[0], "asks": named[1], "fromVersion": "41", "toVersion": "42"}
+    text = spell({"channel": "spot@x", "symbol": "BTCUSDT", "publicAggreDepths": depths}, how).lstrip()
+    assert decoders["mexc"].decode(text) == wanted
+    for cut in range(0, len(frame), 1 + len(frame) // 40):
+        decoders["mexc"].decode(frame[:cut])
 
 
 @settings(max_examples=100, deadline=None)

@@ -28,6 +28,7 @@ typedef struct {
     uint64_t checksums_ok;
     uint64_t checksums_bad;
     uint64_t crossed;
+    uint64_t audits, audit_mismatches, jumps, rounded;
     uint32_t resync_reason;
     ...;
 } bw_book;

@@ -53,7 +53,10 @@ async def _main(settings: FeedSettings, log: Log) -> int:
     try:
         settings.run_dir.mkdir(parents=True, exist_ok=True)
         async with Rest(venue, settings) as rest:
-            books = choose(venue, await list_symbols(venue, rest, log), settings.symbols)
+            listed = await list_symbols(venue, rest, log)
+            books = choose(
+                venue, listed, settings.symbols, lambda name: log("symbol_not_listed", symbol=name)
+            )
             return await _keep(affordable(venue, len(books)), settings, rest, books, log)
     except OSError as error:
         raise UnavailableError(str(error), where=str(settings.run_dir), do="make it writable") from error

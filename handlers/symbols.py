@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import fnmatch
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from handlers.errors import UsageError
 from handlers.facts import Instrument, Kind, Venue
@@ -26,12 +26,18 @@ def publishable(row: Instrument) -> bool:
     return assets and len(row.canonical) <= CANONICAL_BYTES and len(row.native.encode()) <= NATIVE_BYTES
 
 
-def choose(venue: Venue, listed: Iterable[Instrument], wanted: Sequence[str]) -> list[Instrument]:
+def choose(
+    venue: Venue,
+    listed: Iterable[Instrument],
+    wanted: Sequence[str],
+    left_out: Callable[[str], None] = lambda name: None,
+) -> list[Instrument]:
     """Rows to make books of, in the order wanted, each once; none wanted means all of the venue's quote:
     its spot pairs, or its perpetuals where there are no such pairs.
 
     An alias (a name for another symbol's book) answers to its own name, but no pattern brings it in.
-    Raises UsageError for a name or pattern that matches nothing.
+    Raises UsageError for a pair or pattern that matches nothing. A bare name is asked of many exchanges at
+    once and not all list it: it goes to ``left_out``, and is an error only where nothing else is found.
     """
     rows = [row for row in listed if publishable(row)]
     by_native = {row.native: row for row in rows}
@@ -40,19 +46,27 @@ def choose(venue: Venue, listed: Iterable[Instrument], wanted: Sequence[str]) ->
     usual = [row for row in books.values() if row.quote.upper() == venue.quote]
     spot = [row for row in usual if row.kind is Kind.SPOT]
     chosen: dict[str, Instrument] = {}
+    missing: list[str] = []
     for text in wanted or [row.canonical for row in spot or usual] or (f"*-{venue.quote}",):
         name = text.upper().replace("/", "-")
+        bare = name.isalnum()
         if "*" in name or "?" in name:
             found = [row for key, row in books.items() if fnmatch.fnmatchcase(key, name)]
         else:
             one = by_native.get(text) or by_name.get(name)
-            perpetual = next((row for row in usual if row.base.upper() == name), None)
+            perpetual = next((row for row in usual if not spot and row.base.upper() == name), None)
             pairs = [by_name.get(f"{name}-{venue.quote}") or perpetual, by_name.get(f"{name}-USDT")]
-            pairs = [] if one or "-" in name else pairs
+            pairs = pairs if bare and not one else []
             found = [row for row in (_meant(row, by_native) for row in pairs or [one]) if row]
-        if not found:
+        if not found and not bare:
             raise _unknown(venue, text, name, by_name)
+        if not found:
+            missing.append(text)
         chosen.update((row.native, row) for row in found)
+    if missing and not chosen:
+        raise _unknown(venue, missing[0], missing[0].upper(), by_name)
+    for text in missing:
+        left_out(text)
     return list(chosen.values())
 
 

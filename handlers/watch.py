@@ -20,6 +20,7 @@ from handlers.subscriptions import State
 
 STUCK_S = 30.0  # a book that stands subscribed but is not live for so long is started over
 ANSWER_S = 4.0  # a connection on which nothing follows a request for so long is dead
+DATA_S = 20.0  # the same where only data answers: longer than between two pings of ours
 QUIET_START_S = 3.0  # a subscribed book without any message so long is looked into
 
 
@@ -59,8 +60,9 @@ class Watch:
         heard_ns = self._native.connection(line.connection).last_receive_ns
         silent_s = min(now - line.opened_at, (now_ns - heard_ns) / 1e9)
         unanswered_s = line.subscriptions.unanswered_s(now)
-        deaf = unanswered_s > ANSWER_S and silent_s > unanswered_s  # we spoke, and nothing came since
-        if (deaf and self._venue.acknowledges) or silent_s > self._venue.heartbeat.silence_s:
+        longest_s = ANSWER_S if self._venue.acknowledges else DATA_S
+        deaf = unanswered_s > longest_s and silent_s > unanswered_s  # we spoke, and nothing came since
+        if deaf or silent_s > self._venue.heartbeat.silence_s:
             line.reconnect("silent connection", at_once=True)
             return
         for symbol, row in line.subscriptions.rows.items():

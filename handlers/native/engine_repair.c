@@ -145,9 +145,10 @@ void bw_engine_hand_over(bw_engine *engine, uint32_t book, uint32_t connection) 
     if (tracked && connection != tracked->connection) tracked->heir = connection;
 }
 
-bool bw_takes_over(bw_engine *engine, const bw_tracked *tracked, uint32_t connection) {
+bool bw_takes_over(bw_engine *engine, bw_tracked *tracked, uint32_t connection) {
     if (connection != tracked->heir || connection == BW_NO_CONNECTION) return false;
     bw_engine_bind(engine, tracked->index, connection);
+    tracked->sync.phase = BW_SYNC_WAITING; /* its snapshot begins the book: no audit of what the other sent */
     return true;
 }
 

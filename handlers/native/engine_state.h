@@ -156,7 +156,7 @@ void bw_repair_plan(bw_engine *engine, bw_tracked *tracked, uint32_t reason, int
 void bw_repair_ask(bw_engine *engine, bw_tracked *tracked, int64_t now_ns);
 void bw_repair_done(bw_tracked *tracked);
 /* A snapshot of a connection that does not carry the book: whether it carries it from now on. */
-bool bw_takes_over(bw_engine *engine, const bw_tracked *tracked, uint32_t connection);
+bool bw_takes_over(bw_engine *engine, bw_tracked *tracked, uint32_t connection);
 /* Takes a snapshot from elsewhere, if it is not too old for what was held back. NULL or what is wrong. */
 const char *bw_repair_snapshot(bw_engine *engine, bw_tracked *tracked, bw_update *update);
 /* Keeps an update until the snapshot is there. */

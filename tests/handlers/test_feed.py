@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 
 from appliance.simulator import Simulator, SimulatorSettings
-from handlers.facts import Sync, Venue
+from handlers.facts import Continuity, Sync, Venue
 from handlers.registry import VENUES
 from handlers.settings import FeedSettings
 from handlers.shm import Book, ReadError, Segment, Side
@@ -196,11 +196,10 @@ async def test_books_go_live_equal_the_exchanges_own_and_leave_nothing(exchange:
     await feed.until("moving", lambda: updates(segment) > 50)
     await world.equals(exchange, feed, segment)
     assert int(segment.stats["quarantined"]) == 0
-    await feed.until("told", lambda: status_of(feed).get("subscriptions", {}).get("standing") == 3, 5.0)
-    status = json.loads(feed.settings.status_path.read_bytes())
+    await feed.until("told", lambda: status_of(feed).get("subscriptions", {}).get("standing") == 3)
+    status = status_of(feed)
     assert status["exchange"] == exchange
     assert status["books"]["wanted"] == 3
-    assert status["subscriptions"]["standing"] == 3
     assert await feed.stop() == 0, feed.lines
     assert not feed.settings.segment_path.exists()
     assert not feed.settings.status_path.exists()
@@ -220,8 +219,13 @@ async def test_a_fault_is_noticed_and_repaired(exchange: str, fault: str, world:
     segment = await feed.until_live(3)
     epochs = segment.books["epoch"].copy()
     await feed.until("moving", lambda: updates(segment) > 20)
-    symbol = segment.symbols[0].canonical
+    symbol, rule = segment.symbols[0].canonical, VENUES[exchange].continuity
+    if fault == "drop" and rule is Continuity.RISES:
+        pytest.skip("a lost update shows only when the next whole book is compared")
     await world.control(exchange, "fault", {"fault": fault, "symbol": symbol, "count": 1})
+    if fault == "drop" and rule is Continuity.JUMPS:  # not told from ids that the venue skips: counted
+        await feed.until("counted", lambda: int(segment.books["jumps"].sum()) > 0, 15.0)
+        return
     if VENUES[exchange].sync is Sync.SNAPSHOTS_ONLY:  # nothing tells a loss: the next whole book mends it
         epochs = segment.books["epoch"].copy() + 2
         await feed.until("mended", lambda: bool((segment.books["epoch"] > epochs).all()), 15.0)

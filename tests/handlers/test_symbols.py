@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from handlers.errors import UsageError
-from handlers.facts import Instrument, decimals
+from handlers.facts import Instrument, Kind, decimals
 from handlers.registry import VENUES
 from handlers.symbols import choose
 
@@ -72,3 +72,32 @@ def test_an_alias_is_the_book_it_stands_for_and_no_pattern_brings_it_in() -> Non
 )
 def test_decimals_of_an_increment(increment: str | float, expected: int) -> None:
     assert decimals(increment) == expected
+
+
+DERIBIT = VENUES["deribit"]
+PERPETUALS = [
+    Instrument("BTC-PERPETUAL", "BTC", "USD", 1, 0, Kind.PERPETUAL, inverse=True),
+    Instrument("BTC_USDC-PERPETUAL", "BTC", "USDC", 1, 3, Kind.PERPETUAL),
+    Instrument("ETH_USDT", "ETH", "USDT", 2, 4),
+]
+
+
+def test_where_the_usual_quote_has_no_pair_a_bare_name_is_the_perpetual_against_it() -> None:
+    chosen = choose(DERIBIT, PERPETUALS, ["BTC", "ETH", "btc-usdc-perpetual"])
+    assert [row.canonical for row in chosen] == ["BTC-PERPETUAL", "ETH-USDT", "BTC-USDC-PERPETUAL"]
+    assert [row.canonical for row in choose(DERIBIT, PERPETUALS, [])] == ["BTC-PERPETUAL"]
+    assert [row.canonical for row in choose(DERIBIT, PERPETUALS, ["*-PERPETUAL"])] == [
+        "BTC-PERPETUAL",
+        "BTC-USDC-PERPETUAL",
+    ]
+
+
+def test_a_bare_name_that_is_not_listed_is_left_out_and_told_unless_nothing_else_is_found() -> None:
+    told: list[str] = []
+    chosen = choose(DERIBIT, PERPETUALS, ["BTC", "DOGE", "SOL"], told.append)
+    assert [row.canonical for row in chosen] == ["BTC-PERPETUAL"]
+    assert told == ["DOGE", "SOL"]
+    with pytest.raises(UsageError, match="'DOGE'"):
+        choose(DERIBIT, PERPETUALS, ["DOGE", "SOL"])
+    with pytest.raises(UsageError, match="'DOGE-USD'"):
+        choose(DERIBIT, PERPETUALS, ["BTC", "DOGE-USD"])

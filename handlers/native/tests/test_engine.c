@@ -318,8 +318,10 @@ static void test_roll_over_and_full_ring(void) {
 }
 
 /* A connection takes over with its own snapshot, and the book moves until then and from then on. */
-static void test_hand_over(void) {
-    set_up(bybit_spec(), "BTCUSDT", 2, 6);
+static void test_hand_over(bool audit) {
+    bw_plan_spec spec = bybit_spec();
+    spec.audit = audit;
+    set_up(spec, "BTCUSDT", 2, 6);
     const char *form = "{\"topic\":\"orderbook.200.BTCUSDT\",\"ts\":1,\"type\":\"%s\",\"data\":{\"s\":\"BTCUSDT\",\"b\":[[\"%d\","
                        "\"1\"]],\"a\":[],\"u\":%d,\"seq\":1},\"cts\":1731035685323}";
     static const struct {
@@ -342,6 +344,7 @@ static void test_hand_over(void) {
         check_mirror();
     }
     CHECK(book->gaps == 0 && book->resyncs == 0 && book->dropped == 3 && book->epoch == 2);
+    CHECK(book->audits == 0 && book->audit_mismatches == 0);
     bw_engine_connection_down(engine, 1, BW_REASON_DISCONNECTED, ++now_ns);
     CHECK(book->state == BW_BOOK_DOWN);
     bw_engine_hand_over(engine, 0, 0); /* the one that carries a dead book is no better */
@@ -353,7 +356,8 @@ static void test_hand_over(void) {
 }
 
 int main(void) {
-    test_hand_over();
+    test_hand_over(false);
+    test_hand_over(true);
     test_binance();
     test_unopened_and_full_buffer();
     test_bad_frames();

@@ -55,6 +55,8 @@ struct bw_feed {
     int epoll_fd;
     uint64_t turns;
     int64_t housekept_ns;
+    int64_t worked_ns;   /* busy: when something came or was rehearsed */
+    uint32_t rehearsing; /* connection whose turn it is */
     int64_t queue_read_ns;
     bw_connection connection[BW_FEED_CONNECTIONS_MAX];
     struct {

@@ -26,6 +26,14 @@ class Cores:
         time.sleep(seconds)
 
 
+def waited_ns(pid: int, thread: str) -> int:
+    """How long the process's thread of that name stood ready while its core ran somebody else, ns."""
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        if (task / "comm").read_text().strip() == thread:
+            return int((task / "schedstat").read_text().split()[1])
+    raise RuntimeError(f"process {pid} has no thread {thread}")
+
+
 def cpu_ns(pid: int) -> int:
     """CPU of all threads of a process so far, ns, as the scheduler counts it."""
     spent = 0

@@ -47,6 +47,14 @@ class Product:
     exchange: str
     gateway_port: int
     gateway_pid: int
+    feed_pid: int
+
+    def message_bytes(self) -> int:
+        """What the gateway's messages have on average so far. Raises RuntimeError when it sent none."""
+        stats = read_gateway_stats(self.shm_dir / "gateway.stats")
+        if not stats or not stats.counters["messages_sent"]:
+            raise RuntimeError("the gateway sent nothing")
+        return stats.counters["bytes_sent"] // stats.counters["messages_sent"]
 
     def snapshot(self) -> dict[str, Histogram]:
         with Segment.open(self.shm_dir / f"{self.exchange}.shm") as segment:
@@ -163,4 +171,4 @@ def running(
         assert writer.stdout is not None
         if writer.stdout.readline() != "live\n":
             raise RuntimeError("the book did not come to life")
-        yield Product(Path(shm_dir), dataset.venue, port, gateway_pid)
+        yield Product(Path(shm_dir), dataset.venue, port, gateway_pid, writer.pid)

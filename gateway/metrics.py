@@ -100,6 +100,14 @@ def _feed(out: Exposition, carrier: Carrier, settings: HttpSettings) -> None:
         "feed_last_data_timestamp_seconds", "gauge", "When any book last got data.", books.last_data_ns / 1e9,
         exchange=exchange,
     )  # fmt: skip
+    if books.exchange_delay_ns is not None:
+        out.add(
+            "exchange_delay_seconds",
+            "gauge",
+            "From the exchange's stamp on the newest update until it was read, by both clocks.",
+            books.exchange_delay_ns / 1e9,
+            exchange=exchange,
+        )
     told = {
         "updates": "book_updates", "gaps": "sequence_gaps", "resyncs": "book_resyncs",
         "checksums_ok": "checksums_ok", "checksums_bad": "checksum_failures", "crossed": "books_crossed",

@@ -78,18 +78,24 @@ def stage_buckets(carrier: Carrier) -> dict[str, list[int]]:
 
 @dataclass
 class BookSums:
-    """Sums over an exchange's books, and the age of its newest data."""
+    """Sums over an exchange's books, and what its newest data say.
+
+    ``exchange_delay_ns``: from the exchange's own stamp on the newest update until we had read it, by two
+    machines' clocks (below 0: theirs is ahead); None where the exchange stamps nothing.
+    """
 
     sums: dict[str, int]
     verifiers: dict[str, int]
     last_data_ns: int
+    exchange_delay_ns: int | None
 
 
 def book_sums(carrier: Carrier) -> BookSums:
     """Reads every book's header once."""
     sums = dict.fromkeys(BOOK_SUMS, 0)
     verifiers = dict.fromkeys(VERIFIERS, 0)
-    last_data_ns = 0
+    last_data_ns = newest_ns = 0
+    delay_ns: int | None = None
     header = ffi.new("bw_book *")
     for book in range(len(carrier.books)):
         if lib.bw_book_read_header(carrier.segment, book, header) != 0:
@@ -99,7 +105,10 @@ def book_sums(carrier: Carrier) -> BookSums:
         if header.verifier_state < len(VERIFIERS):
             verifiers[VERIFIERS[header.verifier_state]] += 1
         last_data_ns = max(last_data_ns, header.last_data_ns)
-    return BookSums(sums, verifiers, last_data_ns)
+        if header.exchange_ns > 0 and header.receive_ns > newest_ns:
+            newest_ns = header.receive_ns
+            delay_ns = newest_ns - header.exchange_ns
+    return BookSums(sums, verifiers, last_data_ns, delay_ns)
 
 
 def book_rows(carrier: Carrier) -> list[tuple[str, str, int]]:

@@ -1,18 +1,20 @@
 /* N WebSocket subscribers in one process, timed by the kernel: who got which update when.
  *
- *   receivers PORT N STAMPED PATH [SUBSCRIBE]
+ *   receivers PORT N STAMPED PATH SUBSCRIBE [LOOK_US]
  *
  * Connects N times to 127.0.0.1, upgrades, sends SUBSCRIBE, and prints "ready". Then lines on stdin:
  * "go" starts counting anew, "stop" prints one JSON line and ends. Every counted message carries
  * "pub_ns":<ns since the epoch>; the arrival is the kernel's own stamp on the packet, taken inside the
  * sender's send(), so that how late this process wakes does not matter. With STAMPED 0 nothing but
- * messages and bytes is counted: that is for saturation.
+ * messages and bytes is counted: that is for saturation. LOOK_US > 0: nobody sleeps on the sockets, all
+ * of them are read every so many us; a send() to them then wakes nobody.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -85,7 +87,7 @@ static int open_one(uint16_t port, const char *path, const char *subscribe) {
         have++;
     }
     if (memcmp(text, "HTTP/1.1 101", 12)) fail("upgrade refused");
-    if (subscribe) send_text(fd, subscribe);
+    send_text(fd, subscribe);
     return fd;
 }
 
@@ -197,25 +199,37 @@ static bool obey(void) {
     return true;
 }
 
+/* Reads all without sleeping on them; ends when told to. */
+static void look(subscriber *all, useconds_t pause_us) {
+    struct pollfd told = {.fd = 0, .events = POLLIN};
+    for (;;) {
+        usleep(pause_us);
+        for (uint32_t i = 0; i < subscribers; i++) receive(&all[i]);
+        if (poll(&told, 1, 0) > 0 && !obey()) return;
+    }
+}
+
 int main(int argc, char **argv) {
-    if (argc < 5) return fprintf(stderr, "receivers PORT N STAMPED PATH [SUBSCRIBE]\n"), 2;
+    if (argc < 6) return fprintf(stderr, "receivers PORT N STAMPED PATH SUBSCRIBE [LOOK_US]\n"), 2;
+    useconds_t pause_us = argc > 6 ? (useconds_t)atoi(argv[6]) : 0;
     subscribers = (uint32_t)atoi(argv[2]);
     stamped = argv[3][0] == '1';
     updates = calloc(UPDATES_MAX, sizeof *updates);
     subscriber *all = calloc(subscribers, sizeof *all);
-    int poll = epoll_create1(0);
+    int events = epoll_create1(0);
     struct epoll_event ready[256] = {{.events = EPOLLIN, .data.ptr = NULL}};
-    if (!updates || !all || poll < 0 || epoll_ctl(poll, EPOLL_CTL_ADD, 0, ready)) fail("start");
+    if (!updates || !all || events < 0 || epoll_ctl(events, EPOLL_CTL_ADD, 0, ready)) fail("start");
     for (uint32_t i = 0; i < subscribers; i++) {
-        all[i].fd = open_one((uint16_t)atoi(argv[1]), argv[4], argc > 5 ? argv[5] : NULL);
+        all[i].fd = open_one((uint16_t)atoi(argv[1]), argv[4], argv[5]);
         all[i].data = malloc(BUFFER_BYTES);
         struct epoll_event wanted = {.events = EPOLLIN, .data.ptr = &all[i]};
-        if (!all[i].data || epoll_ctl(poll, EPOLL_CTL_ADD, all[i].fd, &wanted)) fail("epoll_ctl");
+        if (!all[i].data || epoll_ctl(events, EPOLL_CTL_ADD, all[i].fd, &wanted)) fail("epoll_ctl");
     }
     printf("ready\n");
     fflush(stdout);
+    if (pause_us) return look(all, pause_us), report(), 0;
     for (;;) {
-        int n = epoll_wait(poll, ready, 256, -1);
+        int n = epoll_wait(events, ready, 256, -1);
         for (int i = 0; i < n; i++) {
             if (ready[i].data.ptr) receive(ready[i].data.ptr);
             else if (!obey()) return report(), 0;

@@ -2,7 +2,8 @@
  *
  *   tick_server CERTIFICATE KEY FRAMES RATE
  *
- * Prints its port, accepts one client, upgrades it and plays the frames file (see bench/frames.py) over
+ * Prints its port, accepts one client, upgrades it (CERTIFICATE "-": neither TLS nor upgrade, frames at once)
+ * and plays the frames file (see bench/frames.py) over
  * and over, RATE messages a second (by sleeping to the next time), RATE 0: as fast as the client takes
  * them. Ends when the client leaves.
  */
@@ -23,6 +24,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
+
+static int plain_fd;
 
 static void fail(const char *what) {
     perror(what);
@@ -75,6 +78,7 @@ static int send_frame(SSL *ssl, const uint8_t *text, uint32_t bytes) {
     else if (bytes >= 126)
         frame[at++] = (uint8_t)(bytes >> 8), frame[at++] = (uint8_t)bytes;
     memcpy(frame + at, text, bytes);
+    if (!ssl) return send(plain_fd, frame, at + bytes, 0) > 0;
     return SSL_write(ssl, frame, (int)(at + bytes)) > 0;
 }
 
@@ -94,6 +98,17 @@ static void play(SSL *ssl, const uint8_t *data, size_t size, long rate) {
     }
 }
 
+static SSL *open_tls(int fd, const char *certificate, const char *key) {
+    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+    if (!context || SSL_CTX_use_certificate_chain_file(context, certificate) != 1 ||
+        SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1)
+        fail("certificate or key");
+    SSL *ssl = SSL_new(context);
+    if (!ssl || !SSL_set_fd(ssl, fd) || SSL_accept(ssl) != 1) fail("SSL_accept");
+    upgrade(ssl);
+    return ssl;
+}
+
 int main(int argc, char **argv) {
     if (argc < 5) return fprintf(stderr, "tick_server CERTIFICATE KEY FRAMES RATE\n"), 2;
     signal(SIGPIPE, SIG_IGN);
@@ -102,14 +117,8 @@ int main(int argc, char **argv) {
     if (file < 0 || fstat(file, &about)) fail(argv[3]);
     uint8_t *data = mmap(NULL, (size_t)about.st_size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, file, 0);
     if (data == MAP_FAILED) fail("mmap");
-    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
-    if (!context || SSL_CTX_use_certificate_chain_file(context, argv[1]) != 1 ||
-        SSL_CTX_use_PrivateKey_file(context, argv[2], SSL_FILETYPE_PEM) != 1)
-        fail("certificate or key");
-    int fd = accept_one();
-    SSL *ssl = SSL_new(context);
-    if (!ssl || !SSL_set_fd(ssl, fd) || SSL_accept(ssl) != 1) fail("SSL_accept");
-    upgrade(ssl);
+    plain_fd = accept_one();
+    SSL *ssl = argv[1][0] == '-' ? NULL : open_tls(plain_fd, argv[1], argv[2]);
     play(ssl, data, (size_t)about.st_size, strtol(argv[4], NULL, 10));
     return 0;
 }

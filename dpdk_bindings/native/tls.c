@@ -94,7 +94,7 @@ static bw_tls *tls_new(bw_tls_context *context, bw_transport *transport) {
         return NULL;
     }
     tls->stream = stream;
-    if (stream) stream->lent = SIZE_MAX;
+    if (stream) stream->lent = stream->opened_at = SIZE_MAX;
     tls->ssl = ssl;
     tls->transport = transport;
     tls->context = context;
@@ -252,6 +252,10 @@ bool bw_tls_pending(const bw_tls *tls) {
 bool bw_tls_wants_write(const bw_tls *tls) {
     if (tls->stream && tls->stream->active) return tls->stream->out_end > 0;
     return SSL_want_write(tls->ssl);
+}
+
+void bw_tls_rehearse(bw_tls *tls) {
+    if (tls->stream && tls->stream->active) bw_tls_stream_rehearse(tls->stream);
 }
 
 bool bw_tls_resumed(const bw_tls *tls) {

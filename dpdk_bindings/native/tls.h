@@ -37,6 +37,9 @@ ssize_t bw_tls_read(bw_tls *tls, void *out, size_t room, int64_t *receive_ns);
 ssize_t bw_tls_write(bw_tls *tls, const void *data, size_t bytes);
 bool bw_tls_pending(const bw_tls *tls); /* decrypted or undecrypted bytes wait inside */
 bool bw_tls_wants_write(const bw_tls *tls); /* what it did last waits for room in the transport */
+/* For loops that spin: opens the record opened last once more, if it is still there, to keep cipher and
+ * keys near. Changes nothing of the stream. */
+void bw_tls_rehearse(bw_tls *tls);
 bool bw_tls_resumed(const bw_tls *tls); /* the handshake took up an earlier session */
 const char *bw_tls_error(const bw_tls *tls); /* one line for people: what failed and why; "" if nothing */
 void bw_tls_shutdown(bw_tls *tls);           /* sends close_notify, best effort */

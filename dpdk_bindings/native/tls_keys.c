@@ -89,6 +89,15 @@ ssize_t bw_tls_open(bw_tls_keys *keys, const uint8_t *record, uint8_t *out, uint
     return (ssize_t)inner - 1;
 }
 
+void bw_tls_reopen(bw_tls_keys *keys, const uint8_t *record, uint8_t *out) {
+    uint8_t type;
+    uint64_t sequence = keys->sequence;
+    if (!sequence) return; /* other keys opened it */
+    keys->sequence--;
+    bw_tls_open(keys, record, out, &type);
+    keys->sequence = sequence;
+}
+
 ssize_t bw_tls_seal(bw_tls_keys *keys, uint8_t type, const void *data, size_t bytes, uint8_t *out) {
     size_t body = bytes + 1 + BW_TLS_TAG_BYTES;
     uint8_t *sealed = out + BW_TLS_HEADER_BYTES;

@@ -44,6 +44,9 @@ bool bw_tls_keys_update(bw_tls_keys *keys);
  * without its tag. Returns the content's bytes and *type, or -1 if it was not sealed with these keys. */
 ssize_t bw_tls_open(bw_tls_keys *keys, const uint8_t *record, uint8_t *out, uint8_t *type);
 
+/* Opens the record that was opened last once more and moves on nowhere. */
+void bw_tls_reopen(bw_tls_keys *keys, const uint8_t *record, uint8_t *out);
+
 /* Seals up to BW_TLS_PLAIN_MAX bytes into `out` (room for 5 + bytes + 1 + 16); returns the record's
  * bytes, or -1. */
 ssize_t bw_tls_seal(bw_tls_keys *keys, uint8_t type, const void *data, size_t bytes, uint8_t *out);

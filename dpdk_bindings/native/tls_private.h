@@ -31,6 +31,7 @@ typedef struct bw_tls_stream {
     bool active; /* TLS 1.3 after the handshake: the record layer is ours */
     bw_tls_keys read_keys, write_keys;
     size_t in_begin, in_end;
+    size_t opened_at; /* the record opened last, still in `in`; SIZE_MAX: none */
     size_t lent;       /* bytes of `in` that libssl may take; SIZE_MAX during the handshake */
     bool in_step;      /* libssl has had every record so far: it can still take session tickets */
     bool owes_update;  /* the peer asked for new keys of ours */
@@ -68,6 +69,7 @@ void bw_tls_stream_free(bw_tls_stream *stream);
 ssize_t bw_tls_stream_fill(bw_tls *tls);
 ssize_t bw_tls_stream_read(bw_tls *tls, void *out, size_t room);
 ssize_t bw_tls_stream_write(bw_tls *tls, const void *data, size_t bytes);
+void bw_tls_stream_rehearse(bw_tls_stream *stream);
 bool bw_tls_stream_pending(const bw_tls_stream *stream);
 void bw_tls_stream_shutdown(bw_tls *tls);
 

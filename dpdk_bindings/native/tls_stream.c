@@ -67,6 +67,7 @@ ssize_t bw_tls_stream_fill(bw_tls *tls) {
                                               &receive_ns);
     tls->transport_result = bytes;
     if (bytes > 0) {
+        stream->opened_at = SIZE_MAX;
         tls->receive_ns = receive_ns;
         stream->in_end += (size_t)bytes;
     }
@@ -168,6 +169,7 @@ static ssize_t open_record(bw_tls *tls, size_t record_bytes, uint8_t *out) {
         ssize_t bytes = bw_tls_open(&stream->read_keys, record, out, &type);
         if (bytes < 0) return broken(tls, "a record is not what the peer sealed (bad record mac)");
         if (type == BW_TLS_DATA) {
+            stream->opened_at = stream->in_begin;
             stream->in_step = false;
             result = bytes;
         } else if (type == BW_TLS_HANDSHAKE) {
@@ -235,6 +237,12 @@ ssize_t bw_tls_stream_write(bw_tls *tls, const void *data, size_t bytes) {
 
 bool bw_tls_stream_pending(const bw_tls_stream *stream) {
     return stream->plain_begin < stream->plain_end || complete_record(stream) != 0;
+}
+
+void bw_tls_stream_rehearse(bw_tls_stream *stream) {
+    bool idle = stream->in_begin == stream->in_end && stream->plain_begin == stream->plain_end;
+    if (!idle || stream->opened_at == SIZE_MAX) return;
+    bw_tls_reopen(&stream->read_keys, stream->in + stream->opened_at, stream->plain);
 }
 
 void bw_tls_stream_shutdown(bw_tls *tls) {

@@ -59,6 +59,7 @@ enum bw_turn bw_connection_open(bw_connection *connection, const bw_connect_spec
     connection->spec = *spec;
     connection->uses++;
     connection->told_down = connection->opened = false;
+    connection->last_text = NULL;
     connection->peer_code = 0;
     connection->retry_after_s = 0;
     connection->send_begin = connection->send_end = 0;

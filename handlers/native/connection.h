@@ -42,6 +42,8 @@ typedef struct bw_connection {
     bw_ws *ws;   /* stays from one use of the id to the next: its memory is warm */
     bool ws_inflates;
     char key[BW_UPGRADE_KEY_BYTES];
+    const char *last_text; /* the message taken last, while it stands in its buffer; NULL: none */
+    size_t last_bytes;
     int64_t deadline_ns; /* of opening, or of the peer's close frame */
     uint8_t *send;
     size_t send_begin, send_end;
@@ -61,6 +63,8 @@ void bw_connection_free(bw_connection *connection);
 /* Starts to connect a FREE connection; `spec` was checked. BW_TURN_OVER if it failed at once. */
 enum bw_turn bw_connection_open(bw_connection *connection, const bw_connect_spec *spec, int64_t now_ns);
 enum bw_turn bw_connection_turn(bw_connection *connection, int64_t now_ns);
+/* Runs the last message once more (bw_engine_rehearse); false when there is none to be had. */
+bool bw_connection_rehearse(bw_connection *connection);
 /* Deadlines; call some times a second. */
 enum bw_turn bw_connection_check(bw_connection *connection, int64_t now_ns);
 

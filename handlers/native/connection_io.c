@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#define REHEARSED_BYTES_MAX (8u << 10)
 #define BURST_READS 64u /* records of one connection before the others (and the bells) have their turn */
 
 void bw_connection_random(bw_connection_host *host, uint8_t *out, size_t bytes) {
@@ -74,6 +75,7 @@ ssize_t bw_connection_read(bw_connection *connection, int64_t *receive_ns) {
                         ? bw_tls_read(connection->tls, into, room, receive_ns)
                         : connection->transport->ops->read(connection->transport, into, room, receive_ns);
     if (bytes > 0) {
+        connection->last_text = NULL;
         bw_ws_filled(connection->ws, (size_t)bytes);
         VIEW_SET(connection, last_receive_ns, *receive_ns);
         VIEW_ADD(connection, bytes, (uint64_t)bytes);
@@ -193,7 +195,20 @@ static enum bw_turn message(bw_connection *connection, bw_ws_event *event, int64
     }
     bw_engine_frame(connection->host->engine, connection->id, event->payload, event->payload_bytes,
                     receive_ns, plaintext_ns);
+    connection->last_text = event->type == BW_WS_TEXT ? event->payload : NULL;
+    connection->last_bytes = event->payload_bytes;
     return BW_TURN_IDLE;
+}
+
+bool bw_connection_rehearse(bw_connection *connection) {
+    if (connection->view.state != BW_CONNECTION_OPEN || !connection->last_text ||
+        connection->last_bytes > REHEARSED_BYTES_MAX || bw_ws_buffered(connection->ws))
+        return false;
+    if (connection->tls) bw_tls_rehearse(connection->tls);
+    if (!bw_utf8_valid(connection->last_text, connection->last_bytes)) return false;
+    bw_engine_rehearse(connection->host->engine, connection->id, connection->last_text,
+                       connection->last_bytes);
+    return true;
 }
 
 enum bw_turn bw_connection_messages(bw_connection *connection, int64_t receive_ns, int64_t plaintext_ns) {

@@ -41,8 +41,7 @@ static bw_tracked *book_named(const bw_engine *engine, uint32_t connection, cons
                             : bw_find_symbol(engine, name, bytes);
 }
 
-/* The book that an item is about, if the slot of its symbol was seen and names one of ours. */
-static bw_tracked *book_of(const bw_engine *engine, uint32_t connection, const bw_item *item, uint32_t slot) {
+bw_tracked *bw_book_of(const bw_engine *engine, uint32_t connection, const bw_item *item, uint32_t slot) {
     const bw_value *symbol = bw_decoder_slot(engine->decoder, item, slot);
     if (!symbol || symbol->kind == BW_VALUE_NESTED) return NULL;
     const char *text = engine->decoder->text;
@@ -106,8 +105,8 @@ int64_t bw_exchange_ns(const bw_engine *engine, const bw_item *item, const bw_me
     return bw_value_integer(text, time, &whole) ? bw_time_of(format, whole, 0) : 0;
 }
 
-static const char *take_update(const bw_engine *engine, bw_item *item, const bw_message_plan *message,
-                               bw_update *update) {
+const char *bw_take_update(const bw_engine *engine, bw_item *item, const bw_message_plan *message,
+                           bw_update *update) {
     update->has_checksum = engine->plan->checksum.levels &&
                            slot_integer(engine, item, message->role[BW_SLOT_CHECKSUM], &update->checksum);
     if (message->kind == BW_MESSAGE_CHECKSUM) return update->has_checksum ? NULL : "no checksum";
@@ -201,13 +200,13 @@ static void put_aside(bw_engine *engine, uint32_t connection, const bw_value *sy
 
 static void take_data(bw_engine *engine, uint32_t connection, bw_item *item, const bw_message_plan *message,
                       size_t bytes, bw_update *update) {
-    bw_tracked *tracked = book_of(engine, connection, item, message->role[BW_SLOT_SYMBOL]);
+    bw_tracked *tracked = bw_book_of(engine, connection, item, message->role[BW_SLOT_SYMBOL]);
     const bw_value *symbol = bw_decoder_slot(engine->decoder, item, message->role[BW_SLOT_SYMBOL]);
     if (!tracked && symbol) {
         put_aside(engine, connection, symbol, bytes, update->receive_ns);
         return;
     }
-    const char *bad = symbol ? take_update(engine, item, message, update) : "no symbol";
+    const char *bad = symbol ? bw_take_update(engine, item, message, update) : "no symbol";
     uint32_t at = item->fault ? item->fault_at : 0;
     if (!bad) {
         bool ours = tracked->connection == connection && tracked->sync.phase != BW_SYNC_OFF;
@@ -245,7 +244,7 @@ static void refuse_frame(bw_engine *engine, uint32_t connection, size_t bytes, i
     bw_tracked *tracked = NULL;
     const bw_item *item = bw_decoder_item(decoder, bw_decoder_items(decoder) - 1);
     for (uint32_t slots = engine->plan->symbol_slots; slots && !tracked; slots &= slots - 1) {
-        tracked = book_of(engine, connection, item, (uint32_t)__builtin_ctz(slots));
+        tracked = bw_book_of(engine, connection, item, (uint32_t)__builtin_ctz(slots));
     }
     refuse_item(engine, connection, tracked, bytes, why, at, now_ns);
 }

@@ -59,6 +59,12 @@ void bw_engine_connection_down(bw_engine *engine, uint32_t connection, uint32_t 
 void bw_engine_frame(bw_engine *engine, uint32_t connection, const char *text, size_t bytes,
                      int64_t receive_ns, int64_t plaintext_ns);
 
+/* For loops that spin: takes what bw_engine_rehearse() needs. False when memory is short. */
+bool bw_engine_prepare_rehearsal(bw_engine *engine);
+/* Runs a text message that was taken before once more, to keep code and data near; changes nothing that
+ * anybody can see. `text` as for bw_engine_frame(). */
+void bw_engine_rehearse(bw_engine *engine, uint32_t connection, const char *text, size_t bytes);
+
 /* Many frames from one buffer in one call, for benchmarks and tests: frame i is
  * joined[offsets[i] .. offsets[i + 1]) and is received step_ns after the one before it. frame_ns, if
  * not NULL, gets what each took. `joined` needs BW_ENGINE_PADDING behind its last frame. Returns how

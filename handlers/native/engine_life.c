@@ -78,6 +78,7 @@ bw_engine *bw_engine_new(const bw_engine_spec *spec, char *error, uint32_t error
 
 void bw_engine_free(bw_engine *engine) {
     if (!engine) return;
+    bw_rehearsal_free(engine->rehearsal);
     for (uint32_t side = 0; side < BW_SIDES; side++) {
         if (engine->decoder && engine->joined[side] != bw_decoder_levels(engine->decoder, side)) {
             free(engine->joined[side]);

@@ -59,6 +59,8 @@ typedef struct bw_update {
     int64_t exchange_ns, receive_ns, decoded_ns;
 } bw_update;
 
+typedef struct bw_rehearsal bw_rehearsal;
+
 struct bw_engine {
     const bw_plan *plan;
     bw_shm_writer *shm;
@@ -76,6 +78,7 @@ struct bw_engine {
     uint32_t crossed_max;
     uint64_t published; /* updates published so far */
     uint8_t *checksum_area;
+    bw_rehearsal *rehearsal;  /* NULL: none was asked for */
     bw_bindings *bindings;    /* NULL: the venue names books by their symbols alone */
     bool bound;               /* this frame bound an id */
     bw_wire_level *joined[2]; /* scratch for updates that were held back */
@@ -83,7 +86,13 @@ struct bw_engine {
     int64_t left[BW_RECORD_CHANGES_MAX]; /* prices that a cut removed */
 };
 
-/* engine.c */
+/* engine.c: what a decoded item says. */
+
+/* The book that an item is about, if the slot of its symbol was seen and names one of ours. */
+bw_tracked *bw_book_of(const bw_engine *engine, uint32_t connection, const bw_item *item, uint32_t slot);
+/* NULL or why it is no update; levels stay the decoder's. */
+const char *bw_take_update(const bw_engine *engine, bw_item *item, const bw_message_plan *message,
+                           bw_update *update);
 int64_t bw_exchange_ns(const bw_engine *engine, const bw_item *item, const bw_message_plan *message);
 
 static inline void bw_count(_Atomic uint64_t *counter, uint64_t more) {
@@ -127,6 +136,10 @@ void bw_unscale(bw_update *update, const bw_tracked *tracked);
 bool bw_audit(bw_engine *engine, bw_tracked *tracked, const bw_update *update);
 /* A checksum that came by itself, for the book as it stands. */
 void bw_apply_checksum(bw_engine *engine, bw_tracked *tracked, const bw_update *update);
+
+/* engine_rehearse.c */
+
+void bw_rehearsal_free(bw_rehearsal *stage);
 
 /* engine_apply.c: books and records. */
 

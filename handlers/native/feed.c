@@ -26,6 +26,7 @@
 #define MS INT64_C(1000000)
 #define HOUSEKEEPING_NS (10 * MS)
 #define SLEEP_MS 50 /* readers take a heartbeat older than 100 ms as a sign of trouble */
+#define REHEARSE_NS 20000 /* of silence between two rehearsals: they take some 2 us */
 #define QUEUE_READ_NS (100 * MS)
 #define IDLE_TURNS 256u /* before a loop with a network naps, where it may */
 #define NAP_NS 50000
@@ -100,7 +101,8 @@ bw_feed *bw_feed_new(const bw_feed_spec *spec, char *error, uint32_t error_bytes
     feed->host.events->wake_fd = feed->event_fd;
     feed->host.tls = bw_tls_client_context(spec->ca_file, error, error_bytes);
     if (feed->host.tls) feed->host.engine = start_engine(feed, spec, error, error_bytes);
-    if (!feed->host.engine) {
+    bool staged = feed->host.engine && spec->poll == BW_POLL_BUSY;
+    if (!feed->host.engine || (staged && !bw_engine_prepare_rehearsal(feed->host.engine))) {
         bw_feed_free(feed);
         return NULL;
     }
@@ -225,6 +227,15 @@ static void take_commands(bw_feed *feed, int64_t now_ns) {
     bw_shm_writer_ring_bells(feed->shm);
 }
 
+/* One connection's last message, each in its turn. */
+static void rehearse(bw_feed *feed, int64_t now_ns) {
+    feed->worked_ns = now_ns;
+    for (uint32_t tries = 0; tries < feed->connections_max; tries++) {
+        feed->rehearsing = (feed->rehearsing + 1) % feed->connections_max;
+        if (bw_connection_rehearse(&feed->connection[feed->rehearsing])) return;
+    }
+}
+
 static int64_t turn_busy(bw_feed *feed) {
     int64_t now_ns = bw_wall_ns();
     for (uint32_t i = 0; i < feed->connections_max; i++) {
@@ -232,8 +243,11 @@ static int64_t turn_busy(bw_feed *feed) {
         if (connection->view.state == BW_CONNECTION_FREE) continue;
         uint64_t before = connection->view.messages;
         enum bw_turn turn = bw_connection_turn(connection, now_ns);
-        if (turn == BW_TURN_OVER || connection->view.messages != before) bw_shm_writer_ring_bells(feed->shm);
+        if (turn != BW_TURN_OVER && connection->view.messages == before) continue;
+        bw_shm_writer_ring_bells(feed->shm);
+        feed->worked_ns = now_ns;
     }
+    if (now_ns - feed->worked_ns > REHEARSE_NS) rehearse(feed, now_ns);
     take_commands(feed, now_ns);
     return now_ns;
 }

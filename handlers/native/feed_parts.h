@@ -56,6 +56,8 @@ struct bw_feed {
     uint64_t turns;
     uint32_t idle_turns; /* in a row in which the network had nothing */
     int64_t housekept_ns;
+    int64_t worked_ns;   /* busy: when something came or was rehearsed */
+    uint32_t rehearsing; /* connection whose turn it is */
     int64_t queue_read_ns;
     bw_connection connection[BW_FEED_CONNECTIONS_MAX];
     struct {

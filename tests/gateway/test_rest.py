@@ -119,6 +119,7 @@ async def test_metrics_parse_and_name_what_users_expect(gateway, http, books):
     assert samples['bookwire_feed_up{exchange="binance"}'] == 1
     assert samples['bookwire_feed_up{exchange="kraken"}'] == 0
     assert samples['bookwire_books{exchange="okx",state="live"}'] == 1
+    assert samples['bookwire_exchange_delay_seconds{exchange="okx"}'] == 0.005
     assert samples["bookwire_gateway_clients"] == 1
     assert samples['bookwire_gateway_subscriptions{type="top"}'] == 1
     assert samples["bookwire_gateway_up"] == 1

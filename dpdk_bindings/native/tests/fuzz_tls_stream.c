@@ -25,6 +25,7 @@ static void read_all(bw_tls *tls, size_t room) {
     int64_t stamp;
     for (int reads = 0; reads < 64; reads++) {
         ssize_t bytes = bw_tls_read(tls, out, room, &stamp);
+        bw_tls_rehearse(tls);
         if (bytes > (ssize_t)room) abort();
         if (bytes <= 0) return;
     }

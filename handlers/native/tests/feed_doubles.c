@@ -126,3 +126,12 @@ void bw_engine_quarantine(bw_engine *engine, uint32_t connection, const char *te
     copy(seen.last_why, sizeof seen.last_why, why, strlen(why));
     seen.quarantined++;
 }
+
+bool bw_engine_prepare_rehearsal(bw_engine *engine) {
+    (void)engine;
+    return true;
+}
+
+void bw_engine_rehearse(bw_engine *engine, uint32_t connection, const char *text, size_t bytes) {
+    (void)engine, (void)connection, (void)text, (void)bytes;
+}

@@ -355,7 +355,55 @@ static void test_hand_over(bool audit) {
     tear_down();
 }
 
+/* What is rehearsed moves nothing: not a byte of the segment, no event, and the next update still follows. */
+static void rehearse(const char *text) {
+    static char padded[8192 + BW_ENGINE_PADDING];
+    uint64_t bytes = bw_segment_header(segment)->segment_bytes;
+    void *before = malloc(bytes);
+    snprintf(padded, 8192, "%s", text);
+    memcpy(before, bw_segment_header(segment), bytes);
+    for (int i = 0; i < 3; i++) bw_engine_rehearse(engine, 0, padded, strlen(padded));
+    CHECK(memcmp(before, bw_segment_header(segment), bytes) == 0);
+    CHECK(atomic_load(&events->head) == atomic_load(&events->tail));
+    free(before);
+}
+
+static void test_rehearsal(void) {
+    set_up(okx_spec(), "BTC-USDT", 2, 0);
+    CHECK(bw_engine_prepare_rehearsal(engine));
+    OKX("snapshot", -1, 10, "[\"8476.97\",\"256\",\"0\",\"12\"],[\"8475.55\",\"101\",\"0\",\"1\"]");
+    OKX("update", 10, 15, "[\"8476.97\",\"0\",\"0\",\"0\"]");
+    count_events(0, NULL);
+    const char *form = "{\"arg\":{\"channel\":\"books\",\"instId\":\"%s\"},\"action\":\"update\",\"data\":[{\"asks\":[%s],"
+                       "\"bids\":[[\"8476.98\",\"1\",\"0\",\"1\"]],\"ts\":\"1597026383085\",\"checksum\":0,\"prevSeqId\":15,"
+                       "\"seqId\":16}]}";
+    char text[1024];
+    snprintf(text, sizeof text, form, "BTC-USDT", "");
+    rehearse(text);
+    snprintf(text, sizeof text, form, "BTC-USDT", "[\"8476.9\",\"1\",\"0\",\"1\"]"); /* crosses, other digits */
+    rehearse(text);
+    snprintf(text, sizeof text, form, "ETH-USDT", ""); /* unknown here */
+    rehearse(text);
+    rehearse("pong");
+    rehearse("{\"event\":\"subscribe\"}");
+    rehearse("{\"arg\":");
+    OKX("update", 15, 16, "[\"8476.98\",\"1\",\"0\",\"1\"]");
+    CHECK(book->state == BW_BOOK_LIVE && best(0) == 847698 && book->gaps == 0);
+    tear_down();
+    set_up(kraken_spec(), "BTC/USD", 1, 8); /* the checksum is computed, of the book as it stands */
+    CHECK(bw_engine_prepare_rehearsal(engine));
+    frame(kraken_snapshot, 3310070434u);
+    count_events(0, NULL);
+    rehearse("{\"channel\":\"book\",\"type\":\"update\",\"data\":[{\"symbol\":\"BTC/USD\",\"bids\":[{\"price\":45283.6,"
+             "\"qty\":0.25000001}],\"asks\":[],\"checksum\":1,\"timestamp\":\"2026-08-17T00:00:00.000000Z\"}]}");
+    KRAKEN("{\"price\":45283.6,\"qty\":0.25000000}", "{\"price\":45285.2,\"qty\":0.00000000},{\"price\":45301.0,\"qty\":0.50000000}",
+           2160897081u);
+    CHECK(book->state == BW_BOOK_LIVE && book->checksums_ok == 2 && book->checksums_bad == 0);
+    tear_down();
+}
+
 int main(void) {
+    test_rehearsal();
     test_hand_over(false);
     test_hand_over(true);
     test_binance();

@@ -4,12 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool cpu_has_avx2(void) {
+/* What the CPU can do beyond every CPU, as far as a variant of the walk is compiled for it. */
+static bool cpu_has(const char *variant) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
     /* a CPU with BMI2 has LZCNT too, for which compilers differ in the name */
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+    bool avx2 =
+        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+    if (strcmp(variant, "avx2") == 0) return avx2;
+    return avx2 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
 #else
+    (void)variant;
     return false;
 #endif
 }
@@ -18,11 +23,13 @@ static void choose_variant(bw_decoder *decoder) {
     decoder->walk = bw_decode_walk_portable;
     decoder->variant = "portable";
 #if defined(__x86_64__)
-    const char *wanted = getenv("BOOKWIRE_DECODER"); /* "portable": for tests and comparisons */
-    if (cpu_has_avx2() && !(wanted && strcmp(wanted, "portable") == 0)) {
-        decoder->walk = bw_decode_walk_avx2;
-        decoder->variant = "avx2";
-    }
+    const char *most = getenv("BOOKWIRE_DECODER"); /* the most it may be, for tests and comparisons */
+    if (!cpu_has("avx2") || (most && strcmp(most, "portable") == 0)) return;
+    decoder->walk = bw_decode_walk_avx2;
+    decoder->variant = "avx2";
+    if (!cpu_has("avx512") || (most && strcmp(most, "avx2") == 0)) return;
+    decoder->walk = bw_decode_walk_avx512;
+    decoder->variant = "avx512";
 #endif
 }
 

@@ -20,8 +20,17 @@ typedef struct bw_segment_shape {
     uint8_t field; /* enum bw_field of the value behind it; of the last one: none follows */
 } bw_segment_shape;
 
+#define BW_QUOTED_VALUES_MAX 4u
+#define BW_QUOTED_QUOTES_MAX 16u
+
 typedef struct bw_level_template {
     uint32_t values; /* 0: nothing learned */
+    bool pair;       /* price and quantity, and nothing else */
+    bool wide;       /* elements of about 64 bytes and more */
+    uint8_t quoted;  /* see decode_quoted.h: quotes of an element; 0: not of that kind */
+    uint8_t closing[BW_QUOTED_VALUES_MAX]; /* which of the quotes ends a value */
+    uint8_t value_of[5]; /* by enum bw_field */
+    uint32_t fields;     /* bits by enum bw_field */
     bw_segment_shape segment[BW_TEMPLATE_SEGMENTS_MAX + 1];
 } bw_level_template;
 
@@ -35,7 +44,7 @@ typedef struct bw_stencil {
     uint8_t whole[2];  /* digits before the point */
     uint8_t length[1]; /* of the price, padding included */
     uint8_t misses;    /* in a row */
-    uint8_t bytes;     /* of an element with its comma; 0: nothing learned */
+    uint8_t bytes;     /* of an element without its comma; 0: nothing learned */
     int32_t trust;     /* below 0: this list's elements differ too much to try */
 } bw_stencil;
 
@@ -61,6 +70,7 @@ struct bw_decoder {
 
 bool bw_decode_walk_portable(bw_decoder *decoder);
 bool bw_decode_walk_avx2(bw_decoder *decoder);
+bool bw_decode_walk_avx512(bw_decoder *decoder);
 
 /* Slow ways, the same for all variants. */
 bool bw_key_equals(const char *text, const bw_value *key, const char *wanted, uint32_t wanted_bytes);

@@ -1,4 +1,4 @@
-/* The walk along the trie. Compiled once for every CPU and once with AVX2, under two names. */
+/* The walk along the trie. Compiled for every CPU and again for those that can do more, each under its own name. */
 #include "decode_simd.h"
 
 #ifndef BW_WALK

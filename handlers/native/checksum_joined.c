@@ -1,0 +1,154 @@
+#include "checksum_joined.h"
+
+#include "crc32.h"
+
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#define DIGITS_MAX 20u
+#define SIXTEEN_DIGITS UINT64_C(10000000000000000)
+
+bool bw_checksum_never_joins;
+
+bool bw_joined_fits(const bw_checksum_spec *spec) {
+    return !bw_checksum_never_joins && bw_crc32_joins() && spec->text == BW_CHECKSUM_DIGITS &&
+           !spec->separator[0];
+}
+
+/* Digits of a number to the end of out[20], zeros (the byte) in front of them; returns how many. */
+static uint32_t put_digits(uint8_t out[DIGITS_MAX], uint64_t value) {
+    uint32_t at = DIGITS_MAX;
+    do {
+        out[--at] = (uint8_t)('0' + value % 10);
+        value /= 10;
+    } while (value);
+    memset(out, 0, at);
+    return DIGITS_MAX - at;
+}
+
+/* Texts of any length; those that do not fit 32 bytes by the tables. */
+static void note_long(bw_joined_level *level) {
+    uint8_t price[DIGITS_MAX], quantity[DIGITS_MAX], text[2 * DIGITS_MAX] = {0};
+    uint32_t of_price = put_digits(price, (uint64_t)level->price);
+    uint32_t of_quantity = put_digits(quantity, (uint64_t)level->quantity);
+    level->bytes = of_price + of_quantity;
+    memcpy(text, price + DIGITS_MAX - of_price, of_price);
+    memcpy(text + of_price, quantity + DIGITS_MAX - of_quantity, of_quantity);
+    level->remainder = ~bw_crc32_by_table(~0u, text, level->bytes);
+}
+
+#if defined(__x86_64__)
+#define BW_DIGITS __attribute__((target("sse4.1")))
+
+/* For shuffles that move 16 bytes up or down, zeros behind them. */
+static const int8_t up_window[32] = {-16, -15, -14, -13, -12, -11, -10, -9, -8, -7, -6, -5, -4, -3, -2, -1,
+                                     0,   1,   2,   3,   4,   5,   6,   7,  8,  9,  10, 11, 12, 13, 14, 15};
+static const int8_t down_window[32] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
+                                       -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+
+static inline BW_DIGITS __m128i load(const void *at) {
+    return _mm_loadu_si128((const __m128i *)at);
+}
+
+/* The 16 digits of a number below 10^16 as text, those in front of the first that counts zeroed. */
+static inline BW_DIGITS __m128i digits_of(uint64_t value, uint32_t *bytes) {
+    uint64_t high = value / 100000000u, low = value % 100000000u;
+    __m128i eights = _mm_set_epi64x((int64_t)low, (int64_t)high);
+    __m128i upper = _mm_srli_epi64(_mm_mul_epu32(eights, _mm_set1_epi64x(0xd1b71759)), 45); /* / 10000 */
+    __m128i lower = _mm_sub_epi32(eights, _mm_mul_epu32(upper, _mm_set1_epi64x(10000)));
+    __m128i fours = _mm_or_si128(upper, _mm_slli_epi64(lower, 32));
+    upper = _mm_srli_epi16(_mm_mulhi_epu16(fours, _mm_set1_epi32(0x147b)), 3); /* / 100 */
+    lower = _mm_sub_epi32(fours, _mm_mullo_epi16(upper, _mm_set1_epi32(100)));
+    __m128i pairs = _mm_or_si128(upper, _mm_slli_epi32(lower, 16));
+    upper = _mm_mulhi_epu16(pairs, _mm_set1_epi16(6554)); /* / 10 */
+    lower = _mm_sub_epi16(pairs, _mm_mullo_epi16(upper, _mm_set1_epi16(10)));
+    __m128i digits = _mm_or_si128(upper, _mm_slli_epi16(lower, 8));
+    uint32_t zeros = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(digits, _mm_setzero_si128()));
+    uint32_t first = (uint32_t)__builtin_ctz(~zeros | 1u << 15);
+    *bytes = 16 - first;
+    __m128i counts = _mm_cmpgt_epi8(load(up_window + 16 - first), _mm_set1_epi8(-1));
+    return _mm_and_si128(_mm_or_si128(digits, _mm_set1_epi8('0')), counts);
+}
+
+/* Remainder and length of the level's text. */
+static BW_DIGITS void note_level(bw_joined_level *level) {
+    uint64_t most = (uint64_t)level->price | (uint64_t)level->quantity;
+    if (__builtin_expect(most >= SIXTEEN_DIGITS, 0)) {
+        note_long(level);
+        return;
+    }
+    uint32_t of_price, of_quantity;
+    __m128i price = digits_of((uint64_t)level->price, &of_price);
+    __m128i quantity = digits_of((uint64_t)level->quantity, &of_quantity);
+    uint8_t text[32];
+    _mm_storeu_si128((__m128i *)(void *)text, _mm_shuffle_epi8(price, load(up_window + of_quantity)));
+    _mm_storeu_si128((__m128i *)(void *)(text + 16),
+                     _mm_or_si128(_mm_shuffle_epi8(price, load(down_window + of_quantity)), quantity));
+    level->bytes = of_price + of_quantity;
+    level->remainder = bw_crc32_remainder(text);
+}
+#else
+static void note_level(bw_joined_level *level) {
+    note_long(level);
+}
+#endif
+
+static inline uint32_t slot_of(int64_t price) {
+    return (uint32_t)(((uint64_t)price * 0x9e3779b97f4a7c15u) >> 58);
+}
+
+/* Remainders and lengths of a side's best levels, best first; returns how many there are. */
+static uint32_t look_up(bw_joined_level cache[BW_CHECKSUM_SLOTS], const bw_book_store *store,
+                        const bw_book *book, uint32_t side, uint32_t levels, uint32_t *remainder,
+                        uint32_t *bytes) {
+    bw_level level[BW_CHECKSUM_LEVELS_MAX];
+    uint32_t count = bw_book_copy(store, book, side, levels, level);
+    uint64_t missing = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const bw_joined_level *found = &cache[slot_of(level[i].price)];
+        remainder[i] = found->remainder;
+        bytes[i] = found->bytes;
+        missing |= (uint64_t)((found->price != level[i].price) | (found->quantity != level[i].quantity)) << i;
+    }
+    for (; missing; missing &= missing - 1) {
+        uint32_t i = (uint32_t)__builtin_ctzll(missing);
+        bw_joined_level *made = &cache[slot_of(level[i].price)];
+        made->price = level[i].price;
+        made->quantity = level[i].quantity;
+        note_level(made);
+        remainder[i] = made->remainder;
+        bytes[i] = made->bytes;
+    }
+    return count;
+}
+
+uint32_t bw_joined_compute(bw_joined *cache, const bw_checksum_spec *spec, const bw_book_store *store,
+                           const bw_book *book) {
+    uint32_t remainder[3 * BW_CHECKSUM_LEVELS_MAX], bytes[3 * BW_CHECKSUM_LEVELS_MAX];
+    const uint32_t first = spec->order == BW_CHECKSUM_ASKS_THEN_BIDS;
+    uint32_t count = look_up(cache->level[first], store, book, first, spec->levels, remainder, bytes);
+    if (spec->order == BW_CHECKSUM_ASKS_THEN_BIDS) {
+        count += look_up(cache->level[0], store, book, 0, spec->levels, remainder + count, bytes + count);
+        return bw_crc32_joined(remainder, bytes, count);
+    }
+    uint32_t of_asks[BW_CHECKSUM_LEVELS_MAX], bytes_of_asks[BW_CHECKSUM_LEVELS_MAX];
+    uint32_t asks = look_up(cache->level[1], store, book, 1, spec->levels, of_asks, bytes_of_asks);
+    uint32_t *of_bids = remainder + 2 * BW_CHECKSUM_LEVELS_MAX, *bytes_of_bids = bytes + 2 * BW_CHECKSUM_LEVELS_MAX;
+    memcpy(of_bids, remainder, count * sizeof *remainder);
+    memcpy(bytes_of_bids, bytes, count * sizeof *bytes);
+    uint32_t joined = 0;
+    for (uint32_t i = 0; i < count || i < asks; i++) {
+        if (i < count) {
+            remainder[joined] = of_bids[i];
+            bytes[joined++] = bytes_of_bids[i];
+        }
+        if (i < asks) {
+            remainder[joined] = of_asks[i];
+            bytes[joined++] = bytes_of_asks[i];
+        }
+    }
+    return bw_crc32_joined(remainder, bytes, joined);
+}

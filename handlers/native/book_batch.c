@@ -186,67 +186,136 @@ BW_INLINE bw_level *set_ordered(bw_book_store *store, bw_book *book, uint32_t si
     return insert_all(store, book, side_index, batch, level, entries, first, out);
 }
 
+/* One level; returns the end of the record. */
+BW_INLINE bw_level *set_one(bw_book_store *store, bw_book *book, uint32_t side, const bw_level *level,
+                            bw_level *out) {
+    int64_t evicted;
+    enum bw_set done =
+        bw_book_set(store, book, side, level->price, level->quantity, level->orders, &evicted);
+    if (done != BW_SET_ABSENT && done != BW_SET_BEYOND) {
+        *out++ = (bw_level){.price = level->price, .quantity = level->quantity, .orders = level->orders};
+    }
+    if (done == BW_SET_EVICTED) *out++ = (bw_level){.price = evicted};
+    return out;
+}
+
 #if defined(__AVX512F__) && defined(__AVX512BW__)
 #include "book_held.h"
 
-/* How many of the keys stand there once, from the first on: a key that comes again ends them. */
-BW_INLINE uint32_t distinct_keys(const int64_t *key, uint32_t count) {
+#define BW_SEEN_WORDS 64u
+
+/* How many of the keys stand there once, from the first on: a key that comes again ends them. *sorted: they
+ * all go one way. */
+BW_INLINE uint32_t distinct_keys(const int64_t *key, uint32_t count, bool *sorted) {
+    uint64_t seen[BW_SEEN_WORDS], again = 0;
     uint32_t ascending = 1, descending = 1;
     for (uint32_t i = 1; i < count; i++) {
         ascending &= key[i] > key[i - 1];
         descending &= key[i] < key[i - 1];
     }
-    if (ascending | descending) return count;
-    for (uint32_t i = 1; i < count; i++) {
-        __m512i wanted = _mm512_set1_epi64(key[i]);
-        uint32_t same = 0;
-        for (uint32_t k = 0; k < i; k += BW_LANES)
-            same |= (uint32_t)_mm512_cmpeq_epi64_mask(_mm512_loadu_si512(key + k), wanted) << k;
-        if (__builtin_expect(_bzhi_u32(same, i) != 0, 0)) return i;
+    *sorted = ascending | descending;
+    if (*sorted) return count;
+    memset(seen, 0, sizeof seen);
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t hash = (uint64_t)key[i] * 0x9e3779b97f4a7c15u >> 52, bit = UINT64_C(1) << (hash & 63);
+        again |= seen[hash >> 6] & bit;
+        seen[hash >> 6] |= bit;
     }
+    if (__builtin_expect(again == 0, 1)) return count;
+    for (uint32_t i = 1; i < count; i++)
+        for (uint32_t k = 0; k < i; k++)
+            if (key[k] == key[i]) return i;
     return count;
 }
 
 /* What the levels of one run do to the chunk they all belong to. */
 typedef struct bw_run {
-    uint8_t moved[BW_BATCH], move[BW_BATCH];
-    uint32_t moves, end, inserted, removed, absent;
+    uint8_t moved[BW_BATCH], out[BW_BATCH];
+    uint32_t moves, inserted, removed, absent;
+    uint32_t left; /* levels it did not come to, by their bits */
+    bool full;     /* because there was no room for the first of them */
     int64_t best;
-    bool full;
 } bw_run;
 
-/* First what does not move: quantities. Notes what does, in order. A level for which the chunk or the book
- * has no room ends the run. */
-BW_INLINE void change_run(bw_run *run, bw_held *held, const bw_batch *batch, const bw_level *level,
-                          uint32_t first, uint32_t count, uint32_t room, bool with_orders, bw_level **record) {
-    bw_level *out = *record;
-    const uint32_t at = batch->entry[first];
-    *run = (bw_run){.best = INT64_MIN};
-    uint32_t i = first, inserted = 0, removed = 0, absent = 0, moves = 0;
+/* Levels of the chunk of entry `at`, up to one that is not or finds no room. First what does not move:
+ * quantities. Notes what does, in order. */
+BW_INLINE bw_level *change_run(bw_run *run, bw_held *held, const bw_batch *batch, const bw_level *level,
+                               uint32_t which, uint32_t at, uint32_t room, bool with_orders,
+                               bw_level *record) {
+    uint32_t inserted = 0, removed = 0, absent = 0, moves = 0;
     int64_t best = INT64_MIN;
+    uint32_t i = _tzcnt_u32(which);
+    run->full = false;
     do {
-        const int64_t key = batch->key[i], quantity = level[i].quantity;
-        const uint32_t found = bw_held_change(held, key, quantity, level[i].orders, with_orders);
-        const uint32_t set = quantity != 0, in = set & !found, out_of = found & !set, none = !found & !set;
-        run->full = in & (inserted >= room + removed);
-        if (__builtin_expect(run->full, 0)) break;
+        const int64_t key = batch->key[i], price = level[i].price, quantity = level[i].quantity;
+        const uint32_t orders = level[i].orders;
+        const uint32_t found = bw_held_change(held, key, quantity, orders, with_orders);
+        const uint32_t set = quantity != 0, in = set & !found, out = found & !set, none = !found & !set;
+        if (__builtin_expect(in & (inserted >= room + removed), 0)) {
+            run->full = true;
+            break;
+        }
         run->moved[moves] = (uint8_t)i;
-        run->move[moves] = (uint8_t)out_of;
-        moves += in | out_of;
+        run->out[moves] = (uint8_t)out;
+        moves += in | out;
         inserted += in;
-        removed += out_of;
+        removed += out;
         absent += none;
         best = key > best ? key : best;
-        *out = (bw_level){.price = level[i].price, .quantity = quantity, .orders = level[i].orders};
-        out += !none;
-    } while (++i < count && batch->entry[i] == at);
+        *record = (bw_level){.price = price, .quantity = quantity, .orders = orders};
+        record += !none;
+        which = _blsr_u32(which);
+        i = _tzcnt_u32(which);
+    } while (which && batch->entry[i] == at);
     run->moves = moves;
-    run->end = i;
+    run->left = which;
     run->inserted = inserted;
     run->removed = removed;
     run->absent = absent;
     run->best = best;
-    *record = out;
+    return record;
+}
+
+/* Those of the levels *which that belong to the chunk of the first of them. Leaves the others there; false: the
+ * first of those finds no room. */
+BW_INLINE bool set_run(bw_book_store *store, bw_book *book, uint32_t side_index, const bw_batch *batch,
+                       const bw_level *level, uint32_t *which, bw_level **out, bool with_orders) {
+    bw_side *side = &book->side[side_index];
+    const uint32_t at = batch->entry[_tzcnt_u32(*which)];
+    bw_directory_entry *directory = bw_directory_of(store, side), *entry = directory + at;
+    bw_chunk *chunk = &store->chunk[entry->chunk];
+    const uint32_t before = entry->count, of_book = side->level_capacity - side->level_count;
+    const uint32_t room = BW_CHUNK_LEVELS - before < of_book ? BW_CHUNK_LEVELS - before : of_book;
+    const uint32_t better = at + 1 < side->directory_count ? directory[side->directory_count - 1].count : 0;
+    bw_held held;
+    bw_run run;
+    bw_held_load(&held, chunk, with_orders);
+    *out = change_run(&run, &held, batch, level, *which, at, room, with_orders, *out);
+    /* what has so many better levels, whatever leaves, is no concern of the top */
+    const uint32_t near = BW_TOP_LEVELS + run.removed;
+    bool top = better ? better <= BW_TOP_LEVELS : before <= near || run.best >= chunk->key[before - near];
+    book->top_stale |= (uint32_t)top << side_index;
+    for (uint32_t k = 0; k < run.moves; k++) {
+        const uint32_t i = run.moved[k];
+        bw_held_move(&held, run.out[k] ? BW_MOVE_OUT : BW_MOVE_IN, batch->key[i], level[i].quantity,
+                     level[i].orders, with_orders);
+    }
+    bw_held_store(&held, chunk, with_orders);
+    entry->count = before + run.inserted - run.removed;
+    entry->low_key = _mm_cvtsi128_si64(_mm512_castsi512_si128(held.key[0]));
+    side->level_count += run.inserted - run.removed;
+    book->absent_deletes += run.absent;
+    if (__builtin_expect(entry->count < before && entry->count <= BW_MERGE_BELOW, 0))
+        bw_side_shrink(store, side, at);
+    *which = run.left;
+    return !run.full;
+}
+
+/* Levels by themselves, as bw_book_set() does it: where chunks split, merge or overflow. */
+static __attribute__((noinline)) bw_level *set_singly(bw_book_store *store, bw_book *book, uint32_t side,
+                                                      const bw_level *level, uint32_t which, bw_level *out) {
+    for (; which; which = _blsr_u32(which)) out = set_one(store, book, side, level + _tzcnt_u32(which), out);
+    return out;
 }
 
 /* As entry_of(), quicker for the best four chunks. Behind the last entry stands one of BW_KEY_NONE. */
@@ -259,59 +328,43 @@ BW_INLINE uint32_t entry_near_top(const bw_directory_entry *entry, uint32_t coun
     return entry_of(entry, count, wanted);
 }
 
-/* Levels in any order, each as if set by itself, as far as no chunk splits, merges or overflows: returns how
- * many. What the level behind them does is left to bw_book_set(), or there is none. */
-BW_INLINE uint32_t set_held(bw_book_store *store, bw_book *book, uint32_t side_index, bw_batch *batch,
-                            const bw_level *level, uint32_t count, bw_level **out, bool with_orders) {
-    bw_side *side = &book->side[side_index];
-    bw_directory_entry *directory = bw_directory_of(store, side);
+/* Levels of any order, first those of the best chunk, then run by run; returns how many. The side is not
+ * empty. Which levels leave a full book may depend on the order. */
+BW_INLINE uint32_t set_held(bw_book_store *store, bw_book *book, uint32_t side_index, const bw_level *level,
+                            uint32_t count, bw_level **out, bool with_orders) {
+    bw_batch batch;
+    const bw_side *side = &book->side[side_index];
+    const bw_directory_entry *directory = bw_directory_of(store, side);
     const uint32_t entries = side->directory_count;
+    uint32_t which = 0;
     for (uint32_t i = 0; i < count; i++) {
-        batch->key[i] = bw_key_of(side_index, level[i].price);
-        batch->entry[i] = entry_near_top(directory, entries, batch->key[i]);
+        batch.key[i] = bw_key_of(side_index, level[i].price);
+        batch.entry[i] = entry_near_top(directory, entries, batch.key[i]);
+        which |= (uint32_t)(batch.entry[i] == entries - 1) << i;
     }
-    count = distinct_keys(batch->key, count);
-    uint32_t i = 0;
-    for (bw_run run = {0}; i < count && !run.full && side->directory_count == entries; i = run.end) {
-        const uint32_t at = batch->entry[i];
-        bw_directory_entry *entry = directory + at;
-        bw_chunk *chunk = &store->chunk[entry->chunk];
-        const uint32_t before = entry->count, of_book = side->level_capacity - side->level_count;
-        const uint32_t room = BW_CHUNK_LEVELS - before < of_book ? BW_CHUNK_LEVELS - before : of_book;
-        bw_held held;
-        bw_held_load(&held, chunk, with_orders);
-        change_run(&run, &held, batch, level, i, count, room, with_orders, out);
-        /* those that are better by so many levels, whatever leaves, are no concern of the top */
-        const uint32_t near = BW_TOP_LEVELS + run.removed;
-        bool top = at + 1 < entries ? directory[entries - 1].count <= BW_TOP_LEVELS
-                                    : before <= near || run.best >= chunk->key[before - near];
-        book->top_stale |= (uint32_t)top << side_index;
-        for (uint32_t k = 0; k < run.moves; k++) {
-            const uint32_t which = run.moved[k];
-            bw_held_move(&held, (enum bw_move)run.move[k], batch->key[which], level[which].quantity,
-                         level[which].orders, with_orders);
-        }
-        bw_held_store(&held, chunk, with_orders);
-        entry->count = before + run.inserted - run.removed;
-        entry->low_key = _mm_cvtsi128_si64(_mm512_castsi512_si128(held.key[0]));
-        side->level_count += run.inserted - run.removed;
-        book->absent_deletes += run.absent;
-        if (__builtin_expect(entry->count < before && entry->count <= BW_MERGE_BELOW, 0))
-            bw_side_shrink(store, side, at);
-    }
-    return i;
+    bool sorted;
+    count = distinct_keys(batch.key, count, &sorted);
+    uint32_t left = _bzhi_u32(~0u, count), next = sorted || !(which & left) ? left : which & left;
+    do {
+        uint32_t rest = next;
+        bool room = set_run(store, book, side_index, &batch, level, &rest, out, with_orders);
+        left &= ~next | rest;
+        next = left;
+        if (!room) break;
+    } while (left && side->directory_count == entries);
+    if (__builtin_expect(left != 0, 0)) *out = set_singly(store, book, side_index, level, left, *out);
+    return count;
 }
 
 /* As set_held(), for a side that may be empty. */
 BW_INLINE uint32_t set_some(bw_book_store *store, bw_book *book, uint32_t side_index, const bw_level *level,
                             uint32_t count, bw_level **out) {
-    bw_batch batch;
     uint32_t some = count < BW_BATCH ? count : BW_BATCH, orders = store->orders_seen;
     if (book->side[side_index].directory_count == 0) return 0;
     for (uint32_t i = 0; i < some; i++) orders |= level[i].orders;
     store->orders_seen = orders;
-    if (orders) return set_held(store, book, side_index, &batch, level, some, out, true);
-    return set_held(store, book, side_index, &batch, level, some, out, false);
+    if (orders) return set_held(store, book, side_index, level, some, out, true);
+    return set_held(store, book, side_index, level, some, out, false);
 }
 #else
 /* Levels that go from best to worse; returns how many were set. */
@@ -333,14 +386,7 @@ uint32_t BW_BOOK_SET_MANY(bw_book_store *store, bw_book *book, uint32_t side, co
         uint32_t some = set_some(store, book, side, level, (uint32_t)(end - level), &out);
         level += some;
         if (some) continue;
-        int64_t evicted;
-        enum bw_set done =
-            bw_book_set(store, book, side, level->price, level->quantity, level->orders, &evicted);
-        if (done != BW_SET_ABSENT && done != BW_SET_BEYOND) {
-            *out++ = (bw_level){.price = level->price, .quantity = level->quantity, .orders = level->orders};
-        }
-        if (done == BW_SET_EVICTED) *out++ = (bw_level){.price = evicted};
-        level++;
+        out = set_one(store, book, side, level++, out);
     }
     return (uint32_t)(out - first);
 }

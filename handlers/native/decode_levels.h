@@ -19,6 +19,21 @@ typedef struct level_run {
     const char *fault_at;
 } level_run;
 
+static void reset_item(const bw_decoder *d, bw_item *item) {
+    item->slots = item->levels_seen = 0;
+    item->fault = NULL;
+    item->price_decimals = item->quantity_decimals = 0;
+    for (uint32_t side = 0; side < 2; side++) {
+        item->level_first[side] = d->level_used[side];
+        item->level_count[side] = 0;
+    }
+}
+
+static inline level_run level_run_of(bw_decoder *d, uint32_t target, bw_item *item) {
+    return (level_run){.d = d, .plan = &d->plan->levels[target], .shape = &d->shape[target],
+                       .stencil = &d->stencil[target], .item = item};
+}
+
 typedef struct level_parts {
     bw_wire_level level;
     uint32_t side;

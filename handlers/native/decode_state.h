@@ -48,6 +48,42 @@ typedef struct bw_stencil {
     int32_t trust;     /* below 0: this list's elements differ too much to try */
 } bw_stencil;
 
+/* What the walk met outside of lists, and the lists: what decode_layout.h learns from. */
+enum bw_mark_kind { BW_MARK_SKIPPED, BW_MARK_SLOT, BW_MARK_LIST };
+#define BW_MARKS_MAX 32u
+
+typedef struct bw_mark {
+    uint32_t at, behind;
+    uint8_t what; /* enum bw_mark_kind */
+    uint8_t target;
+    uint8_t of_item;
+} bw_mark;
+
+#define BW_LAYOUTS 8u
+#define BW_LAYOUT_LISTS 2u
+#define BW_LAYOUT_BYTES 192u /* of one piece */
+
+typedef struct bw_layout_slot {
+    uint8_t at; /* in its piece */
+    uint8_t bytes;
+    uint8_t piece, slot, of_item, kind;
+} bw_layout_slot;
+
+/* See decode_layout.h. */
+typedef struct bw_layout {
+    uint32_t pieces; /* lists and one; 0: nothing learned */
+    uint32_t slots[2]; /* of frame and item */
+    uint8_t item;      /* 1: there is one */
+    uint8_t list[BW_LAYOUT_LISTS];
+    uint8_t bytes[BW_LAYOUT_LISTS + 1];
+    uint8_t slot_count;
+    bool judged; /* `message` is what such a frame is */
+    const bw_message_plan *message;
+    bw_layout_slot slot[BW_SLOT_COUNT];
+    uint8_t low[BW_LAYOUT_LISTS + 1][BW_LAYOUT_BYTES];
+    uint8_t more[BW_LAYOUT_LISTS + 1][BW_LAYOUT_BYTES];
+} bw_layout;
+
 struct bw_decoder {
     const bw_plan *plan;
     bool (*walk)(bw_decoder *decoder);
@@ -64,6 +100,12 @@ struct bw_decoder {
     uint8_t key_next[BW_PLAN_KEYS_MAX];   /* key that followed this one last time */
     bw_level_template shape[BW_PLAN_LEVELS_MAX];
     bw_stencil stencil[BW_PLAN_LEVELS_MAX];
+    uint32_t mark_count; /* BW_MARKS_MAX: there were more */
+    uint32_t layout_last, layout_next;
+    int32_t layout_credit;
+    bw_layout *layout_used; /* by which the frame was read, or NULL */
+    bw_mark mark[BW_MARKS_MAX];
+    bw_layout layout[BW_LAYOUTS];
     bw_item frame;
     bw_item item[BW_ITEMS_MAX];
 };

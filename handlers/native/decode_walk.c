@@ -6,7 +6,7 @@
 #endif
 
 #include "decode_text.h"
-#include "decode_levels.h"
+#include "decode_layout.h"
 
 static const char *walk_object(bw_decoder *d, const char *p, uint32_t node, bw_item *item);
 
@@ -61,14 +61,12 @@ static inline const char *find_key(bw_decoder *d, const char *p, uint32_t node, 
     return skip_space(d, p);
 }
 
-static void reset_item(const bw_decoder *d, bw_item *item) {
-    item->slots = item->levels_seen = 0;
-    item->fault = NULL;
-    item->price_decimals = item->quantity_decimals = 0;
-    for (uint32_t side = 0; side < 2; side++) {
-        item->level_first[side] = d->level_used[side];
-        item->level_count[side] = 0;
-    }
+static inline void mark(bw_decoder *d, enum bw_mark_kind what, const char *p, const char *behind,
+                        uint32_t target, const bw_item *item) {
+    if (d->mark_count == BW_MARKS_MAX) return;
+    d->mark[d->mark_count++] = (bw_mark){.at = (uint32_t)(p - d->text), .behind = (uint32_t)(behind - d->text),
+                                         .what = (uint8_t)what, .target = (uint8_t)target,
+                                         .of_item = item != &d->frame};
 }
 
 static const char *walk_items(bw_decoder *d, const char *p, uint32_t node, bw_item *outer) {
@@ -104,11 +102,13 @@ static const char *walk_levels(bw_decoder *d, const char *p, uint32_t target, bw
         return skip_value(d, p);
     }
     item->levels_seen |= 1u << target;
-    level_run run = {.d = d, .plan = &d->plan->levels[target], .shape = &d->shape[target],
-                     .stencil = &d->stencil[target], .item = item};
+    level_run run = level_run_of(d, target, item);
     const char *after =
         *p == '[' ? take_levels(&run, p) : level_fault(&run, p, "a list of levels was expected");
-    if (after) return after;
+    if (after) {
+        mark(d, BW_MARK_LIST, p, after, target, item);
+        return after;
+    }
     for (uint32_t side = 0; side < 2; side++) {
         d->level_used[side] = item->level_first[side] + item->level_count[side];
     }
@@ -121,6 +121,7 @@ static inline const char *take_slot(bw_decoder *d, const char *p, uint32_t targe
     const char *after = *p == '"' ? take_string(d, p, value) : skip_value(d, p);
     if (!after) return NULL; /* the slot is not there: who looks for the frame's symbol must not trust it */
     item->slots |= 1u << target;
+    mark(d, BW_MARK_SLOT, p, after, target, item);
     if (*p == '"') return after;
     *value = (bw_value){.at = (uint32_t)(p - d->text), .bytes = (uint32_t)(after - p),
                         .kind = *p == '{' || *p == '[' ? BW_VALUE_NESTED : BW_VALUE_BARE};
@@ -147,8 +148,10 @@ static const char *walk_object(bw_decoder *d, const char *p, uint32_t node, bw_i
         const bw_trie_key *key;
         p = find_key(d, p, node, &guess, &key);
         if (!p) return NULL;
+        const char *value = p;
         p = key ? take_value(d, p, key, item) : skip_value(d, p);
         if (!p) return NULL;
+        if (!key) mark(d, BW_MARK_SKIPPED, value, p, 0, item);
         p = skip_space(d, p);
         if (p >= d->end) return text_fail(d, p, "the frame ends inside an object");
         if (*p == '}') return p + 1;
@@ -157,7 +160,7 @@ static const char *walk_object(bw_decoder *d, const char *p, uint32_t node, bw_i
     }
 }
 
-bool BW_WALK(bw_decoder *d) {
+static bool walk_frame(bw_decoder *d) {
     reset_item(d, &d->frame);
     const char *p = skip_space(d, d->text);
     if (p >= d->end || *p != '{') {
@@ -180,4 +183,15 @@ bool BW_WALK(bw_decoder *d) {
         return false;
     }
     return true;
+}
+
+bool BW_WALK(bw_decoder *d) {
+#if BW_SIMD_AVX2
+    if (read_by_layout(d)) return true;
+    if (!walk_frame(d)) return false;
+    learn_layout(d);
+    return true;
+#else
+    return walk_frame(d);
+#endif
 }

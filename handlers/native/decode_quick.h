@@ -14,11 +14,10 @@ static inline bool literal_is(const char *p, const bw_segment_shape *segment) {
     return _mm_testz_si128(_mm_xor_si128(load_16(p), load_16(segment->word)), load_16(segment->mask));
 }
 
-/* As take_quoted(), where it goes. */
-static inline const char *take_quoted_pair(const level_run *run, const char *p, const char *end,
-                                           bw_wire_level *to) {
+/* As take_row(), where it goes. */
+static inline const char *take_row_pair(const char *p, const char *end, bw_wire_level *to) {
     quoted_level level;
-    const char *next = take_quoted(run->plan, run->shape, 2, false, p, end, &level);
+    const char *next = take_row(2, 0, p, end, &level);
     if (next)
         put_level(to, level.mantissa[0], level.mantissa[1], 0, level.decimals[0], level.decimals[1]);
     return next;
@@ -72,8 +71,8 @@ static const char *take_pairs(const level_run *run, const char *p, level_out *ou
             continue;
         }
         const char *span[4];
-        const char *next = shape->quoted && !trusted
-                               ? take_quoted_pair(run, p, end, level)
+        const char *next = shape->rows && !trusted
+                               ? take_row_pair(p, end, level)
                                : take_pair(p, end, shape->segment, level, span);
         if (!next) break;
         if (trusted) {
@@ -92,14 +91,12 @@ static const char *take_pairs(const level_run *run, const char *p, level_out *ou
     return behind;
 }
 
-/* Elements of strings whatever their lengths, as take_pairs(). */
-static inline __attribute__((always_inline)) const char *
-take_strings(const level_run *run, const char *p, level_out *out, uint32_t side, const uint32_t values,
-             const bool wide) {
+/* Other elements of strings whatever their lengths, as take_pairs(). */
+static const char *take_strings(const level_run *run, const char *p, level_out *out, uint32_t side) {
     const char *const end = run->d->end - 1, *behind = p;
     while (p < end && out->room) {
         quoted_level level = {.orders = 0, .side = side};
-        const char *next = take_quoted(run->plan, run->shape, values, wide, p, end, &level);
+        const char *next = take_quoted(run->plan, run->shape, run->shape->values, true, p, end, &level);
         if (!next) break;
         most_decimals(out, level.decimals[0], level.decimals[1]);
         put_level(out->next[level.side]++, level.mantissa[0], level.mantissa[1], level.orders,
@@ -112,26 +109,49 @@ take_strings(const level_run *run, const char *p, level_out *out, uint32_t side,
     return behind;
 }
 
-static const char *take_strings_of_3(const level_run *run, const char *p, level_out *out, uint32_t side) {
-    return take_strings(run, p, out, side, 3, false);
+/* Rows of four strings, as take_pairs(). */
+static inline __attribute__((always_inline)) const char *take_rows(const level_run *run, const char *p,
+                                                                   level_out *out, uint32_t side,
+                                                                   const uint32_t values, const uint32_t orders) {
+    const char *const end = run->d->end - 1, *behind = p;
+    bw_wire_level *to = out->next[side], *const last = to + out->room;
+    uint32_t price_most = out->most[0], quantity_most = out->most[1];
+    while (p < end && to < last) {
+        quoted_level level = {.orders = 0};
+        const char *next = take_row(values, orders, p, end, &level);
+        if (!next) break;
+        price_most = level.decimals[0] > price_most ? level.decimals[0] : price_most;
+        quantity_most = level.decimals[1] > quantity_most ? level.decimals[1] : quantity_most;
+        put_level(to++, level.mantissa[0], level.mantissa[1], level.orders, level.decimals[0], level.decimals[1]);
+        behind = next;
+        if (*behind != ',') break;
+        p = behind + 1;
+    }
+    out->room -= (uint32_t)(to - out->next[side]);
+    out->next[side] = to;
+    out->most[0] = price_most;
+    out->most[1] = quantity_most;
+    return behind;
 }
 
-static const char *take_strings_of_4(const level_run *run, const char *p, level_out *out, uint32_t side) {
-    return take_strings(run, p, out, side, 4, false);
+static const char *take_rows_of_4(const level_run *run, const char *p, level_out *out, uint32_t side) {
+    bool orders = run->shape->fields & 1u << BW_FIELD_ORDERS;
+    if (orders && run->shape->value_of[BW_FIELD_ORDERS] == 3) return take_rows(run, p, out, side, 4, 3);
+    return orders ? take_rows(run, p, out, side, 4, 2) : take_rows(run, p, out, side, 4, 0);
 }
 
-static const char *take_strings_wide(const level_run *run, const char *p, level_out *out, uint32_t side) {
-    return take_strings(run, p, out, side, run->shape->values, true);
+static const char *take_rows_of_3(const level_run *run, const char *p, level_out *out, uint32_t side) {
+    bool orders = run->shape->fields & 1u << BW_FIELD_ORDERS;
+    return orders ? take_rows(run, p, out, side, 3, 2) : take_rows(run, p, out, side, 3, 0);
 }
 
 /* Elements that are alike, from p on; returns behind the last of them, or p. */
 static inline const char *take_quick(const level_run *run, const char *p, level_out *out, uint32_t side) {
     const bw_level_template *shape = run->shape;
     if (shape->pair) return take_pairs(run, p, out, side);
-    if (!shape->quoted) return p;
-    if (shape->wide) return take_strings_wide(run, p, out, side);
-    if (shape->values == 4) return take_strings_of_4(run, p, out, side);
-    return shape->values == 3 ? take_strings_of_3(run, p, out, side) : p;
+    if (shape->rows && !shape->wide)
+        return shape->values == 4 ? take_rows_of_4(run, p, out, side) : take_rows_of_3(run, p, out, side);
+    return shape->quoted ? take_strings(run, p, out, side) : p;
 }
 
 /* What the shape just learned is good for. `element`: an example, behind - element long. */

@@ -25,11 +25,26 @@ static inline uint32_t quotes_in(const bw_segment_shape *segment) {
     return quotes;
 }
 
+static bool literal_says(const bw_segment_shape *segment, const char *text) {
+    return segment->bytes == strlen(text) && memcmp(segment->word, text, segment->bytes) == 0;
+}
+
+/* Whether elements are rows as take_row() takes them. */
+static void learn_rows(bw_level_template *shape) {
+    const bw_segment_shape *segment = shape->segment;
+    const uint32_t values = shape->values;
+    shape->rows = shape->quoted && literal_says(segment, "[\"") && literal_says(segment + values, "\"]") &&
+                  segment[0].field == BW_FIELD_PRICE && segment[1].field == BW_FIELD_QUANTITY &&
+                  !(shape->fields & 1u << BW_FIELD_SIDE);
+    for (uint32_t i = 1; i < values; i++) shape->rows &= literal_says(segment + i, "\",\"");
+}
+
 /* Notes which quote ends each value, if all values are strings; of shapes it knows: price and quantity, and
  * what else there is is skipped, counts orders or tells the side. */
 static void learn_quotes(bw_level_template *shape) {
     uint32_t quotes = 0, fields = 0;
     shape->quoted = 0;
+    shape->rows = false;
     if (shape->values < 2 || shape->values > BW_QUOTED_VALUES_MAX) return;
     for (uint32_t i = 0; i <= shape->values; i++) {
         const bw_segment_shape *segment = &shape->segment[i];
@@ -47,6 +62,7 @@ static void learn_quotes(bw_level_template *shape) {
     const uint32_t both = 1u << BW_FIELD_PRICE | 1u << BW_FIELD_QUANTITY;
     if ((fields & both) == both && quotes <= BW_QUOTED_QUOTES_MAX) shape->quoted = (uint8_t)quotes;
     shape->fields = fields;
+    learn_rows(shape);
 }
 
 /* Bits of the 64 bytes at p that are quotes. */
@@ -106,18 +122,14 @@ closing_quotes(const bw_level_template *shape, const uint32_t values, const bool
     return true;
 }
 
-/* How one number's digits go to the right end of 16 lanes; returns what is odd about it (0: nothing). */
-static inline __attribute__((always_inline)) uint32_t place_number(uint32_t digits, uint32_t points, uint32_t zeros, uint32_t bytes,
-                                    __m128i *order, uint8_t *decimals) {
-    digits = _bzhi_u32(digits, bytes);
-    points = _bzhi_u32(points, bytes);
+/* How one number's digits go to the right end of 16 lanes, from the places of its point and of digits other
+ * than 0. */
+static inline __attribute__((always_inline)) __m128i place_number(uint32_t points, uint32_t others,
+                                                                  uint32_t bytes, uint8_t *decimals) {
     uint32_t point = _tzcnt_u32(points | 1u << bytes);
-    uint32_t significant = 31u - _lzcnt_u32((digits & ~zeros) | 1u << point);
-    uint32_t places = significant - point;
-    *order = _mm_add_epi8(load_window(digit_window + significant), load_window(point_window + places));
+    uint32_t significant = 31u - _lzcnt_u32(others | 1u << point), places = significant - point;
     *decimals = (uint8_t)places;
-    return (points & (points - 1u)) | (point == 0) | (point + 1 == bytes) |
-           ((digits | points) ^ _bzhi_u32(~0u, bytes));
+    return _mm_add_epi8(load_window(digit_window + significant), load_window(point_window + places));
 }
 
 /* What an element says. In one piece of memory it would be stored in parts and loaded as a whole, which CPUs
@@ -144,21 +156,63 @@ QUOTED_INLINE void put_level(bw_wire_level *to, int64_t price, int64_t quantity,
 /* Price and quantity, plain decimals of up to 16 characters; false when one is anything else. */
 QUOTED_INLINE bool read_numbers(const char *price, uint32_t price_bytes, const char *quantity,
                                 uint32_t quantity_bytes, quoted_level *level) {
-    if (price_bytes > QUOTED_NUMBER_MAX || quantity_bytes > QUOTED_NUMBER_MAX) return false;
+    if (((price_bytes - 1) | (quantity_bytes - 1)) >= QUOTED_NUMBER_MAX) return false;
+    /* price in the lower half of all masks, quantity in the upper one */
     __m256i text = _mm256_inserti128_si256(_mm256_castsi128_si256(load_16(price)), load_16(quantity), 1);
     __m256i digit = _mm256_sub_epi8(text, _mm256_set1_epi8('0'));
     uint32_t digits = (uint32_t)_mm256_movemask_epi8(
         _mm256_cmpeq_epi8(_mm256_min_epu8(digit, _mm256_set1_epi8(9)), digit));
     uint32_t points = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(text, _mm256_set1_epi8('.')));
     uint32_t zeros = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(digit, _mm256_setzero_si256()));
-    __m128i order[2];
-    uint32_t odd = place_number(digits, points, zeros, price_bytes, &order[0], &level->decimals[0]);
-    odd |= place_number(digits >> 16, points >> 16, zeros >> 16, quantity_bytes, &order[1],
-                        &level->decimals[1]);
+    uint32_t valid = _bzhi_u32(0xffff, price_bytes) | _bzhi_u32(0xffff, quantity_bytes) << 16;
+    uint32_t last = valid & ~(valid >> 1 & 0x7fff7fff);
+    points &= valid;
+    uint32_t of_price = points & 0xffff, of_quantity = points >> 16, others = digits & ~zeros & valid;
+    uint32_t odd = ((digits | points) & valid) ^ valid; /* neither digit nor point */
+    odd |= (of_price & (of_price - 1)) | (of_quantity & (of_quantity - 1)) | (points & (last | 0x00010001));
     if (__builtin_expect(odd != 0, 0)) return false;
-    join_digits(digit, _mm256_inserti128_si256(_mm256_castsi128_si256(order[0]), order[1], 1),
-                level->mantissa);
+    __m128i low = place_number(of_price, others & 0xffff, price_bytes, &level->decimals[0]);
+    __m128i high = place_number(of_quantity, others >> 16, quantity_bytes, &level->decimals[1]);
+    join_digits(digit, _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1), level->mantissa);
     return true;
+}
+
+/* Bits of the 64 bytes at p that are commas. */
+static inline uint64_t commas_of(const char *p) {
+#if BW_SIMD_AVX512
+    return _mm512_cmpeq_epi8_mask(_mm512_loadu_si512(p), _mm512_set1_epi8(','));
+#else
+    const __m256i comma = _mm256_set1_epi8(',');
+    uint32_t low = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(load_32(p), comma));
+    uint32_t high = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(load_32(p + 32), comma));
+    return (uint64_t)high << 32 | low;
+#endif
+}
+
+/* A row ["price","quantity"], with further strings behind them as `values` says: skipped, or a count of orders
+ * where `orders` is their place. Returns behind it, or NULL when it differs in anything. */
+QUOTED_INLINE const char *take_row(const uint32_t values, const uint32_t orders, const char *p,
+                                   const char *end, quoted_level *level) {
+    const uint64_t quotes = quotes_of(p), commas = commas_of(p);
+    uint64_t rest = _blsr_u64(quotes), closing = 0;
+    uint32_t stop[BW_QUOTED_VALUES_MAX];
+    for (uint32_t i = 0; i < values; i++) {
+        stop[i] = (uint32_t)_tzcnt_u64(rest);
+        if (i + 1 < values) closing |= rest & (0 - rest);
+        rest = _blsr_u64(_blsr_u64(rest));
+    }
+    const char *last = p + stop[values - 1];
+    if (stop[values - 1] >= 62 || last + 2 > end) return NULL;
+    uint64_t differs = ((closing << 1) & ~commas) | ((closing << 2) & ~quotes);
+    if (__builtin_expect((differs != 0) | (p[0] != '[') | (p[1] != '"') | (last[1] != ']'), 0)) return NULL;
+    if (!read_numbers(p + 2, stop[0] - 2, p + stop[0] + 3, stop[1] - stop[0] - 3, level)) return NULL;
+    if (values == 2) return last + 2;
+    if (_bzhi_u64(specials_of(p), stop[values - 1])) return NULL;
+    if (orders) {
+        const char *text = p + stop[orders - 1] + 3;
+        if (take_orders(text, &level->orders) != p + stop[orders]) return NULL;
+    }
+    return last + 2;
 }
 
 /* The element at p; returns behind its literals, or NULL when it differs in anything. `values` is

@@ -27,6 +27,7 @@ typedef struct bw_level_template {
     uint32_t values; /* 0: nothing learned */
     bool pair;       /* price and quantity, and nothing else */
     bool wide;       /* elements of about 64 bytes and more */
+    bool rows;       /* ["price","quantity"], perhaps with more strings */
     uint8_t quoted;  /* see decode_quoted.h: quotes of an element; 0: not of that kind */
     uint8_t closing[BW_QUOTED_VALUES_MAX]; /* which of the quotes ends a value */
     uint8_t value_of[5]; /* by enum bw_field */

@@ -1,12 +1,8 @@
 #include "checksum_joined.h"
 
-#include "crc32.h"
+#include "crc32_fold.h"
 
 #include <string.h>
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 #define DIGITS_MAX 20u
 #define SIXTEEN_DIGITS UINT64_C(10000000000000000)
@@ -41,7 +37,7 @@ static void note_long(bw_joined_level *level) {
 }
 
 #if defined(__x86_64__)
-#define BW_DIGITS __attribute__((target("sse4.1")))
+#define BW_DIGITS __attribute__((target("avx2,pclmul,sse4.1")))
 
 /* For shuffles that move 16 bytes up or down, zeros behind them. */
 static const int8_t up_window[32] = {-16, -15, -14, -13, -12, -11, -10, -9, -8, -7, -6, -5, -4, -3, -2, -1,
@@ -53,44 +49,47 @@ static inline BW_DIGITS __m128i load(const void *at) {
     return _mm_loadu_si128((const __m128i *)at);
 }
 
-/* The 16 digits of a number below 10^16 as text, those in front of the first that counts zeroed. */
-static inline BW_DIGITS __m128i digits_of(uint64_t value, uint32_t *bytes) {
-    uint64_t high = value / 100000000u, low = value % 100000000u;
-    __m128i eights = _mm_set_epi64x((int64_t)low, (int64_t)high);
-    __m128i upper = _mm_srli_epi64(_mm_mul_epu32(eights, _mm_set1_epi64x(0xd1b71759)), 45); /* / 10000 */
-    __m128i lower = _mm_sub_epi32(eights, _mm_mul_epu32(upper, _mm_set1_epi64x(10000)));
-    __m128i fours = _mm_or_si128(upper, _mm_slli_epi64(lower, 32));
-    upper = _mm_srli_epi16(_mm_mulhi_epu16(fours, _mm_set1_epi32(0x147b)), 3); /* / 100 */
-    lower = _mm_sub_epi32(fours, _mm_mullo_epi16(upper, _mm_set1_epi32(100)));
-    __m128i pairs = _mm_or_si128(upper, _mm_slli_epi32(lower, 16));
-    upper = _mm_mulhi_epu16(pairs, _mm_set1_epi16(6554)); /* / 10 */
-    lower = _mm_sub_epi16(pairs, _mm_mullo_epi16(upper, _mm_set1_epi16(10)));
-    __m128i digits = _mm_or_si128(upper, _mm_slli_epi16(lower, 8));
-    uint32_t zeros = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(digits, _mm_setzero_si128()));
-    uint32_t first = (uint32_t)__builtin_ctz(~zeros | 1u << 15);
-    *bytes = 16 - first;
-    __m128i counts = _mm_cmpgt_epi8(load(up_window + 16 - first), _mm_set1_epi8(-1));
-    return _mm_and_si128(_mm_or_si128(digits, _mm_set1_epi8('0')), counts);
+/* The 16 digits of each of two numbers below 10^16, most significant first. */
+static inline BW_DIGITS __m256i digits_of(uint64_t a, uint64_t b) {
+    const uint64_t half = 100000000u;
+    __m256i eights = _mm256_set_epi64x((int64_t)(b % half), (int64_t)(b / half), (int64_t)(a % half),
+                                       (int64_t)(a / half));
+    __m256i upper = _mm256_srli_epi64(_mm256_mul_epu32(eights, _mm256_set1_epi64x(0xd1b71759)), 45);
+    __m256i lower = _mm256_sub_epi32(eights, _mm256_mul_epu32(upper, _mm256_set1_epi64x(10000)));
+    __m256i fours = _mm256_or_si256(upper, _mm256_slli_epi64(lower, 32));
+    upper = _mm256_srli_epi16(_mm256_mulhi_epu16(fours, _mm256_set1_epi32(0x147b)), 3); /* / 100 */
+    lower = _mm256_sub_epi32(fours, _mm256_mullo_epi16(upper, _mm256_set1_epi32(100)));
+    __m256i pairs = _mm256_or_si256(upper, _mm256_slli_epi32(lower, 16));
+    upper = _mm256_mulhi_epu16(pairs, _mm256_set1_epi16(6554)); /* / 10 */
+    lower = _mm256_sub_epi16(pairs, _mm256_mullo_epi16(upper, _mm256_set1_epi16(10)));
+    return _mm256_or_si256(upper, _mm256_slli_epi16(lower, 8));
 }
 
 /* Remainder and length of the level's text. */
-static BW_DIGITS void note_level(bw_joined_level *level) {
+static inline BW_DIGITS void note_level(bw_joined_level *level) {
     uint64_t most = (uint64_t)level->price | (uint64_t)level->quantity;
     if (__builtin_expect(most >= SIXTEEN_DIGITS, 0)) {
         note_long(level);
         return;
     }
-    uint32_t of_price, of_quantity;
-    __m128i price = digits_of((uint64_t)level->price, &of_price);
-    __m128i quantity = digits_of((uint64_t)level->quantity, &of_quantity);
-    uint8_t text[32];
-    _mm_storeu_si128((__m128i *)(void *)text, _mm_shuffle_epi8(price, load(up_window + of_quantity)));
-    _mm_storeu_si128((__m128i *)(void *)(text + 16),
-                     _mm_or_si128(_mm_shuffle_epi8(price, load(down_window + of_quantity)), quantity));
+    __m256i digits = digits_of((uint64_t)level->price, (uint64_t)level->quantity);
+    uint32_t zeros = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(digits, _mm256_setzero_si256()));
+    uint32_t of_price = 16 - (uint32_t)__builtin_ctz(~zeros | 1u << 15);
+    uint32_t of_quantity = 16 - (uint32_t)__builtin_ctz(~zeros >> 16 | 1u << 15);
+    /* zeros in front of the first digit that counts are no text */
+    __m256i places = _mm256_inserti128_si256(_mm256_castsi128_si256(load(up_window + of_price)),
+                                             load(up_window + of_quantity), 1);
+    __m256i text = _mm256_and_si256(_mm256_or_si256(digits, _mm256_set1_epi8('0')),
+                                    _mm256_cmpgt_epi8(places, _mm256_set1_epi8(-1)));
+    __m128i price = _mm256_castsi256_si128(text), quantity = _mm256_extracti128_si256(text, 1);
+    __m128i first = _mm_shuffle_epi8(price, load(up_window + of_quantity));
+    __m128i second = _mm_or_si128(_mm_shuffle_epi8(price, load(down_window + of_quantity)), quantity);
     level->bytes = of_price + of_quantity;
-    level->remainder = bw_crc32_remainder(text);
+    level->remainder = bw_crc32_remainder(first, second);
 }
 #else
+#define BW_DIGITS
+
 static void note_level(bw_joined_level *level) {
     note_long(level);
 }
@@ -101,7 +100,7 @@ static inline uint32_t slot_of(int64_t price) {
 }
 
 /* Remainders and lengths of a side's best levels, best first; returns how many there are. */
-static uint32_t look_up(bw_joined_level cache[BW_CHECKSUM_SLOTS], const bw_book_store *store,
+static BW_DIGITS uint32_t look_up(bw_joined_level cache[BW_CHECKSUM_SLOTS], const bw_book_store *store,
                         const bw_book *book, uint32_t side, uint32_t levels, uint32_t *remainder,
                         uint32_t *bytes) {
     bw_level level[BW_CHECKSUM_LEVELS_MAX];

@@ -18,12 +18,12 @@ static uint64_t hash_symbol(const uint64_t *word, uint32_t words) {
     return hash;
 }
 
-/* Bytes to zero-padded words; returns how many. */
+/* Bytes to zero-padded words; returns how many. `text` has 8 readable bytes from each word's first on. */
 static inline uint32_t symbol_words(const char *text, uint32_t bytes,
                                     uint64_t word[BW_SYMBOL_BYTES_MAX / 8]) {
     uint32_t words = (bytes + 7) / 8;
-    word[words ? words - 1 : 0] = 0;
-    memcpy(word, text, bytes);
+    for (uint32_t i = 0; i < words; i++) memcpy(word + i, text + 8 * i, sizeof *word);
+    if (bytes & 7) word[words - 1] &= (UINT64_C(1) << 8 * (bytes & 7)) - 1;
     return words;
 }
 
@@ -107,9 +107,11 @@ void bw_engine_free(bw_engine *engine) {
 }
 
 int bw_engine_add_book(bw_engine *engine, uint32_t book, const char *native_symbol) {
+    char padded[BW_SYMBOL_BYTES_MAX] = "";
     size_t bytes = strlen(native_symbol);
+    if (bytes && bytes <= sizeof padded) memcpy(padded, native_symbol, bytes);
     if (book >= engine->book_capacity || engine->book[book].book) return -1;
-    if (bytes == 0 || bytes > BW_SYMBOL_BYTES_MAX || find_symbol(engine, native_symbol, (uint32_t)bytes))
+    if (bytes == 0 || bytes > BW_SYMBOL_BYTES_MAX || find_symbol(engine, padded, (uint32_t)bytes))
         return -1;
     bw_tracked *tracked = &engine->book[book];
     tracked->book = bw_shm_writer_book(engine->shm, book);
@@ -124,7 +126,7 @@ int bw_engine_add_book(bw_engine *engine, uint32_t book, const char *native_symb
     bw_pending_queue_init(&tracked->held);
     if (tracked->checksum) tracked->book->verifier_state = BW_VERIFIER_NOT_SENT;
     tracked->symbol_bytes = (uint32_t)bytes;
-    uint64_t at = hash_symbol(tracked->symbol, symbol_words(native_symbol, (uint32_t)bytes, tracked->symbol));
+    uint64_t at = hash_symbol(tracked->symbol, symbol_words(padded, (uint32_t)bytes, tracked->symbol));
     while (engine->table[at & engine->table_mask]) at++;
     engine->table[at & engine->table_mask] = book + 1;
     return 0;

@@ -206,7 +206,7 @@ static const char *take_element(level_run *run, const char *p, level_parts *part
     run->shape->values = 0;
     run->shape->pair = false;
     run->shape->quoted = 0;
-    run->shape->rows = false;
+    run->shape->rows = run->shape->sided = false;
     if (*p != (named ? '{' : '[')) return level_fault(run, p, "a level of another shape");
     p = skip_space(run->d, p + 1);
     for (uint32_t position = 0; *p != close || position; position++) {

@@ -93,11 +93,16 @@ static const char *take_pairs(const level_run *run, const char *p, level_out *ou
 
 /* Other elements of strings whatever their lengths, as take_pairs(). */
 static const char *take_strings(const level_run *run, const char *p, level_out *out, uint32_t side) {
+    bw_level_template *shape = run->shape;
     const char *const end = run->d->end - 1, *behind = p;
     while (p < end && out->room) {
         quoted_level level = {.orders = 0, .side = side};
-        const char *next = take_quoted(run->plan, run->shape, run->shape->values, true, p, end, &level);
-        if (!next) break;
+        const char *next = shape->sided ? take_sided(run->plan, shape, p, end, &level) : NULL;
+        if (!next) {
+            next = take_quoted(run->plan, shape, shape->values, true, p, end, &level);
+            if (!next) break;
+            shape->skipped = level.skipped <= 32 ? (uint8_t)level.skipped : 0;
+        }
         most_decimals(out, level.decimals[0], level.decimals[1]);
         put_level(out->next[level.side]++, level.mantissa[0], level.mantissa[1], level.orders,
                   level.decimals[0], level.decimals[1]);

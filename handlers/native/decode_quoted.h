@@ -44,7 +44,7 @@ static void learn_rows(bw_level_template *shape) {
 static void learn_quotes(bw_level_template *shape) {
     uint32_t quotes = 0, fields = 0;
     shape->quoted = 0;
-    shape->rows = false;
+    shape->rows = shape->sided = false;
     if (shape->values < 2 || shape->values > BW_QUOTED_VALUES_MAX) return;
     for (uint32_t i = 0; i <= shape->values; i++) {
         const bw_segment_shape *segment = &shape->segment[i];
@@ -62,6 +62,9 @@ static void learn_quotes(bw_level_template *shape) {
     const uint32_t both = 1u << BW_FIELD_PRICE | 1u << BW_FIELD_QUANTITY;
     if ((fields & both) == both && quotes <= BW_QUOTED_QUOTES_MAX) shape->quoted = (uint8_t)quotes;
     shape->fields = fields;
+    shape->sided = shape->quoted && shape->values == 4 && shape->segment[0].field == BW_FIELD_SIDE &&
+                   shape->segment[1].field == BW_FIELD_SKIP && shape->segment[2].field == BW_FIELD_PRICE &&
+                   shape->segment[3].field == BW_FIELD_QUANTITY;
     learn_rows(shape);
 }
 
@@ -137,6 +140,7 @@ static inline __attribute__((always_inline)) __m128i place_number(uint32_t point
 typedef struct quoted_level {
     int64_t mantissa[2];
     uint32_t orders, side;
+    uint32_t skipped; /* length of the second value */
     uint8_t decimals[2];
 } quoted_level;
 
@@ -235,6 +239,7 @@ QUOTED_INLINE const char *take_quoted(const bw_level_plan *plan, const bw_level_
         if (i < values) start[i] = stop[i - 1] + segment[i].bytes;
     }
     if (__builtin_expect(!_mm256_testz_si256(differs, differs), 0)) return NULL;
+    level->skipped = stop[1] - start[1];
     const uint32_t price = shape->value_of[BW_FIELD_PRICE], quantity = shape->value_of[BW_FIELD_QUANTITY];
     if (!read_numbers(p + start[price], stop[price] - start[price], p + start[quantity],
                       stop[quantity] - start[quantity], level)) {
@@ -256,6 +261,50 @@ QUOTED_INLINE const char *take_quoted(const bw_level_plan *plan, const bw_level_
         if (!bid && !ask) return NULL;
         level->side = !bid;
     }
+    return next;
+}
+
+QUOTED_INLINE __m256i literal_differs(const char *p, const bw_segment_shape *segment) {
+    return _mm256_and_si256(_mm256_xor_si256(load_32(p), load_32(segment->word)), load_32(segment->mask));
+}
+
+/* An element of a `sided` shape. What stands before the price is as long as the last time, but for the side;
+ * so only the numbers' ends must be looked for. Returns behind it, or NULL. */
+QUOTED_INLINE const char *take_sided(const bw_level_plan *plan, const bw_level_template *shape, const char *p,
+                                     const char *end, quoted_level *level) {
+    const bw_segment_shape *segment = shape->segment;
+    const uint32_t skipped = shape->skipped;
+    if (end - p < 64) return NULL; /* nor may so much be read */
+    const char *side = p + segment[0].bytes;
+    uint64_t word = load_word(side);
+    const bool ask = ((word ^ plan->side_word[1]) & plan->side_mask[1]) == 0;
+    const bool bid = ((word ^ plan->side_word[0]) & plan->side_mask[0]) == 0;
+    const char *behind_side = side + (ask ? plan->ask_bytes : plan->bid_bytes);
+    const char *time = behind_side + segment[1].bytes, *behind_time = time + skipped;
+    const char *price = behind_time + segment[2].bytes;
+    if (price >= end) return NULL;
+    __m256i text = load_32(time);
+    __m256i odd = _mm256_or_si256(
+        _mm256_or_si256(_mm256_cmpeq_epi8(text, _mm256_set1_epi8('"')),
+                        _mm256_cmpeq_epi8(text, _mm256_set1_epi8('\\'))),
+        _mm256_cmpeq_epi8(_mm256_min_epu8(text, _mm256_set1_epi8(0x1f)), text));
+    const uint64_t quotes = quotes_of(price);
+    const uint32_t price_bytes = (uint32_t)_tzcnt_u64(quotes);
+    uint64_t rest = quotes;
+    for (uint32_t i = shape->closing[2]; i < shape->closing[3]; i++) rest = _blsr_u64(rest);
+    const uint32_t stop = (uint32_t)_tzcnt_u64(rest);
+    const char *next = price + stop + segment[4].bytes;
+    if (!rest || next > end) return NULL;
+    __m256i differs = _mm256_or_si256(literal_differs(p, segment), literal_differs(behind_side, segment + 1));
+    differs = _mm256_or_si256(differs, literal_differs(behind_time, segment + 2));
+    differs = _mm256_or_si256(differs, literal_differs(price + price_bytes, segment + 3));
+    differs = _mm256_or_si256(differs, literal_differs(price + stop, segment + 4));
+    bool unlike = !_mm256_testz_si256(differs, differs) | !(ask | bid) |
+                  (_bzhi_u32((uint32_t)_mm256_movemask_epi8(odd), skipped) != 0);
+    if (__builtin_expect(unlike, 0)) return NULL;
+    const uint32_t start = price_bytes + segment[3].bytes;
+    if (!read_numbers(price, price_bytes, price + start, stop - start, level)) return NULL;
+    level->side = !bid;
     return next;
 }
 

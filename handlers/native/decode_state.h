@@ -31,6 +31,8 @@ typedef struct bw_level_template {
     uint8_t quoted;  /* see decode_quoted.h: quotes of an element; 0: not of that kind */
     uint8_t closing[BW_QUOTED_VALUES_MAX]; /* which of the quotes ends a value */
     uint8_t value_of[5]; /* by enum bw_field */
+    bool sided;          /* side, something skipped, price, quantity: all strings */
+    uint8_t skipped;     /* length of what was skipped last */
     uint32_t fields;     /* bits by enum bw_field */
     bw_segment_shape segment[BW_TEMPLATE_SEGMENTS_MAX + 1];
 } bw_level_template;

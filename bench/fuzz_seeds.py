@@ -2,8 +2,8 @@
 
     python -m bench.fuzz_seeds DIRECTORY
 
-One file is a venue's byte and frames between newlines, the REST snapshot led by an ``R``: generated ones in each
-venue's wire form, and the beginning of each recording of consecutive messages, where there are any
+One file is a venue's byte and frames between newlines, the REST snapshot led by an ``R``: generated ones in
+each venue's wire form, and the beginning of each recording of consecutive messages, where there are any
 (``BOOKWIRE_SHARED`` names another place than ``../shared``).
 """
 
@@ -71,7 +71,9 @@ def main() -> None:
             name = directory / f"generated-{venue}-{depth}"
             name.write_bytes(seed(venue, number, generated(venue, depth, number + 1)))
         for variant, path in enumerate(sorted((captures / venue).glob("*.jsonl*"))):
-            (directory / f"recorded-{venue}-{path.name}").write_bytes(seed(venue, variant % 3, recorded(path)))
+            (directory / f"recorded-{venue}-{path.name}").write_bytes(
+                seed(venue, variant % 3, recorded(path))
+            )
     print(f"{len(list(directory.iterdir()))} seeds in {directory}")
 
 

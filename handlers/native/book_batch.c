@@ -3,8 +3,8 @@
  * One level by itself waits for its own search: directory, then chunk, then a branch nobody can foresee.
  * Levels of a message mostly come best first. Then no change moves what a later one looks for, so all
  * places are found beforehand, in loops without such branches that overlap; only then levels are written,
- * and what makes chunks split, merge or overflow goes by bw_book_set(). With AVX-512 the best chunks, where
- * several levels of a message mostly fall into one, are written anew in one pass instead.
+ * and what makes chunks split, merge or overflow goes by bw_book_set(). With AVX-512 a chunk is held in
+ * registers while the levels of a message that fall into it, in any order, change it (book_held.h).
  */
 #include "book_parts.h"
 
@@ -276,8 +276,8 @@ BW_INLINE bw_level *change_run(bw_run *run, bw_held *held, const bw_batch *batch
     return record;
 }
 
-/* Those of the levels *which that belong to the chunk of the first of them. Leaves the others there; false: the
- * first of those finds no room. */
+/* Those of the levels *which that belong to the chunk of the first of them. Leaves the others there;
+ * false: the first of those finds no room. */
 BW_INLINE bool set_run(bw_book_store *store, bw_book *book, uint32_t side_index, const bw_batch *batch,
                        const bw_level *level, uint32_t *which, bw_level **out, bool with_orders) {
     bw_side *side = &book->side[side_index];

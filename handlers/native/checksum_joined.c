@@ -135,7 +135,8 @@ uint32_t bw_joined_compute(bw_joined *cache, const bw_checksum_spec *spec, const
     }
     uint32_t of_asks[BW_CHECKSUM_LEVELS_MAX], bytes_of_asks[BW_CHECKSUM_LEVELS_MAX];
     uint32_t asks = look_up(cache->level[1], store, book, 1, spec->levels, of_asks, bytes_of_asks);
-    uint32_t *of_bids = remainder + 2 * BW_CHECKSUM_LEVELS_MAX, *bytes_of_bids = bytes + 2 * BW_CHECKSUM_LEVELS_MAX;
+    uint32_t *of_bids = remainder + 2 * BW_CHECKSUM_LEVELS_MAX;
+    uint32_t *bytes_of_bids = bytes + 2 * BW_CHECKSUM_LEVELS_MAX;
     memcpy(of_bids, remainder, count * sizeof *remainder);
     memcpy(bytes_of_bids, bytes, count * sizeof *bytes);
     uint32_t joined = 0;

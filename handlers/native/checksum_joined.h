@@ -1,6 +1,6 @@
-/* The quick way of checksum.c for recipes that are digits and nothing between them: CRC-32 is linear, so that of
- * the whole text is put together from what each level's text leaves, and a level that did not change costs a
- * look. Inside of the checksum; nobody else includes this.
+/* The quick way of checksum.c for recipes that are digits and nothing between them: CRC-32 is linear, so
+ * that of the whole text is put together from what each level's text leaves, and a level that did not change
+ * costs a look. Inside of the checksum; nobody else includes this.
  */
 #ifndef BW_CHECKSUM_JOINED_H
 #define BW_CHECKSUM_JOINED_H

@@ -29,8 +29,8 @@ static inline BW_CLMUL uint32_t bw_crc32_last(__m128i one) {
     return (uint32_t)_mm_extract_epi32(one, 1);
 }
 
-/* What 32 bytes leave when divided by the polynomial. Zeros in front make no difference: a shorter text stands at
- * the end, behind zeros. */
+/* What 32 bytes leave when divided by the polynomial. Zeros in front make no difference: a shorter text
+ * stands at the end, behind zeros. */
 static inline BW_CLMUL uint32_t bw_crc32_remainder(__m128i first, __m128i second) {
     return bw_crc32_last(bw_crc32_fold(first, _mm_set_epi64x(0x00ccaa009e, 0x01751997d0), second));
 }

@@ -1,10 +1,10 @@
-/* The layout of a whole frame, learned from one and laid over the next. Included by decode_walk.c only, AVX2
- * only.
+/* The layout of a whole frame, learned from one and laid over the next. Included by decode_walk.c only,
+ * AVX2 only.
  *
- * What a venue sends about one thing differs from frame to frame in the digits of its numbers, in names of the
- * same length, and in its lists of levels. So a frame is pieces with lists between them: a comparison of a
- * piece says that every key stands where it stood and every value is as long as it was, and then the values are
- * where they were. Frames that differ in more are walked, and learned in turn.
+ * What a venue sends about one thing differs from frame to frame in the digits of its numbers, in names of
+ * the same length, and in its lists of levels. So a frame is pieces with lists between them: a comparison of
+ * a piece says that every key stands where it stood and every value is as long as it was, and then the
+ * values are where they were. Frames that differ in more are walked, and learned in turn.
  */
 #ifndef BW_DECODE_LAYOUT_H
 #define BW_DECODE_LAYOUT_H
@@ -44,9 +44,11 @@ static void allow_number(bw_layout *layout, uint32_t piece, size_t at, const cha
 
 /* Whether what kind of message it is may depend on the slot's value. */
 static bool is_judged_by(const bw_plan *plan, uint32_t slot) {
-    for (uint32_t i = 0; i < plan->message_count; i++)
+    for (uint32_t i = 0; i < plan->message_count; i++) {
+        const bw_condition *condition = plan->message[i].condition;
         for (uint32_t c = 0; c < plan->message[i].condition_count; c++)
-            if (plan->message[i].condition[c].slot == slot && plan->message[i].condition[c].bytes) return true;
+            if (condition[c].slot == slot && condition[c].bytes) return true;
+    }
     return false;
 }
 
@@ -59,7 +61,8 @@ static bool learn_value(const bw_decoder *d, bw_layout *layout, const bw_mark *m
     if (slot) {
         const bw_item *item = mark->of_item ? &d->item[0] : &d->frame;
         const bw_value *value = &item->slot[mark->target];
-        if (layout->slot_count == BW_SLOT_COUNT || value->escaped || value->kind == BW_VALUE_NESTED) return false;
+        if (layout->slot_count == BW_SLOT_COUNT || value->escaped || value->kind == BW_VALUE_NESTED)
+            return false;
         layout->slot[layout->slot_count++] =
             (bw_layout_slot){.at = (uint8_t)(at + string), .bytes = (uint8_t)(bytes - 2 * string),
                              .piece = (uint8_t)piece, .slot = mark->target, .of_item = mark->of_item,
@@ -94,13 +97,15 @@ static bool learn_pieces(const bw_decoder *d, bw_layout *layout) {
     const bw_item *item = d->item_count ? &d->item[0] : &d->frame;
     for (const bw_mark *list = mark; list < end; list++) {
         if (list->what != BW_MARK_LIST) continue;
-        if (lists == BW_LAYOUT_LISTS || d->text[list->at] != '[' || list->of_item != d->item_count) return false;
+        if (lists == BW_LAYOUT_LISTS || d->text[list->at] != '[' || list->of_item != d->item_count)
+            return false;
         if (!learn_piece(d, layout, at, list->at, &mark) || mark != list) return false;
         layout->list[lists++] = list->target;
         mark = list + 1;
         at = list->behind;
     }
-    if (!lists || !learn_piece(d, layout, at, (uint32_t)(d->end - d->text), &mark) || mark != end) return false;
+    const uint32_t all = (uint32_t)(d->end - d->text);
+    if (!lists || !learn_piece(d, layout, at, all, &mark) || mark != end) return false;
     /* nothing else of what was read may have been left out */
     uint32_t seen = 0;
     for (uint32_t i = 0; i < lists; i++) seen |= 1u << layout->list[i];
@@ -116,8 +121,8 @@ static void learn_layout(bw_decoder *d) {
         return;
     }
     const bw_item *item = d->item_count ? &d->item[0] : &d->frame;
-    if (d->item_count > 1 || d->mark_count >= BW_MARKS_MAX || d->frame.fault || item->fault || !item->levels_seen)
-        return;
+    if (d->item_count > 1 || d->mark_count >= BW_MARKS_MAX) return;
+    if (d->frame.fault || item->fault || !item->levels_seen) return;
     d->layout_credit -= LAYOUT_COST;
     bw_layout *layout = &d->layout[d->layout_next];
     memset(layout, 0, offsetof(bw_layout, low));
@@ -154,8 +159,8 @@ static inline void place_slots(bw_decoder *d, const bw_layout *layout, const uin
     }
 }
 
-/* A layout with the same lists that fits up to piece `last`, where this one does not (a number may be longer or
- * shorter); NULL if none does. */
+/* A layout with the same lists that fits up to piece `last`, where this one does not (a number may be longer
+ * or shorter); NULL if none does. */
 static __attribute__((noinline)) bw_layout *other_that_fits(bw_decoder *d, const bw_layout *layout,
                                                             uint32_t last, const uint32_t piece_at[]) {
     for (bw_layout *other = d->layout; other < d->layout + BW_LAYOUTS; other++) {

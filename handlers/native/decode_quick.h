@@ -64,7 +64,8 @@ static const char *take_pairs(const level_run *run, const char *p, level_out *ou
                 put_level(level++, mantissa[0], mantissa[1], 0, price_decimals, quantity_decimals);
                 behind = p + bytes;
                 p = behind + 1;
-            } while (*behind == ',' && level < last && end - p >= (ptrdiff_t)bytes && stencil_fits(stencil, p));
+            } while (*behind == ',' && level < last && end - p >= (ptrdiff_t)bytes &&
+                     stencil_fits(stencil, p));
             stencil_hits(stencil, (size_t)(level - first));
             most_decimals(out, price_decimals, quantity_decimals);
             if (*behind != ',') break;
@@ -114,10 +115,9 @@ static const char *take_strings(const level_run *run, const char *p, level_out *
     return behind;
 }
 
-/* Rows of four strings, as take_pairs(). */
-static inline __attribute__((always_inline)) const char *take_rows(const level_run *run, const char *p,
-                                                                   level_out *out, uint32_t side,
-                                                                   const uint32_t values, const uint32_t orders) {
+/* Rows of more than two strings, as take_pairs(). */
+QUOTED_INLINE const char *take_rows(const level_run *run, const char *p, level_out *out, uint32_t side,
+                                    const uint32_t values, const uint32_t orders) {
     const char *const end = run->d->end - 1, *behind = p;
     bw_wire_level *to = out->next[side], *const last = to + out->room;
     uint32_t price_most = out->most[0], quantity_most = out->most[1];
@@ -127,7 +127,8 @@ static inline __attribute__((always_inline)) const char *take_rows(const level_r
         if (!next) break;
         price_most = level.decimals[0] > price_most ? level.decimals[0] : price_most;
         quantity_most = level.decimals[1] > quantity_most ? level.decimals[1] : quantity_most;
-        put_level(to++, level.mantissa[0], level.mantissa[1], level.orders, level.decimals[0], level.decimals[1]);
+        put_level(to++, level.mantissa[0], level.mantissa[1], level.orders, level.decimals[0],
+                  level.decimals[1]);
         behind = next;
         if (*behind != ',') break;
         p = behind + 1;

@@ -193,8 +193,8 @@ static inline uint64_t commas_of(const char *p) {
 #endif
 }
 
-/* A row ["price","quantity"], with further strings behind them as `values` says: skipped, or a count of orders
- * where `orders` is their place. Returns behind it, or NULL when it differs in anything. */
+/* A row ["price","quantity"], with further strings behind them as `values` says: skipped, or a count of
+ * orders where `orders` is its place. Returns behind it, or NULL when it differs in anything. */
 QUOTED_INLINE const char *take_row(const uint32_t values, const uint32_t orders, const char *p,
                                    const char *end, quoted_level *level) {
     const uint64_t quotes = quotes_of(p), commas = commas_of(p);
@@ -247,8 +247,9 @@ QUOTED_INLINE const char *take_quoted(const bw_level_plan *plan, const bw_level_
     }
     if (values == 2) return next;
     if (shape->fields & 1u << BW_FIELD_SKIP) {
-        if (_bzhi_u64(specials_of(p), stop[values - 1])) return NULL;
-        if (wide && stop[values - 1] > 64 && _bzhi_u64(specials_of(p + 64), stop[values - 1] - 64)) return NULL;
+        const uint32_t all = stop[values - 1];
+        if (_bzhi_u64(specials_of(p), all)) return NULL;
+        if (wide && all > 64 && _bzhi_u64(specials_of(p + 64), all - 64)) return NULL;
     }
     if (shape->fields & 1u << BW_FIELD_ORDERS) {
         const uint32_t i = shape->value_of[BW_FIELD_ORDERS];

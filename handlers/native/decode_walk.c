@@ -1,4 +1,5 @@
-/* The walk along the trie. Compiled for every CPU and again for those that can do more, each under its own name. */
+/* The walk along the trie. Compiled for every CPU and again for those that can do more, each under its own
+ * name. */
 #include "decode_simd.h"
 
 #ifndef BW_WALK
@@ -64,9 +65,9 @@ static inline const char *find_key(bw_decoder *d, const char *p, uint32_t node, 
 static inline void mark(bw_decoder *d, enum bw_mark_kind what, const char *p, const char *behind,
                         uint32_t target, const bw_item *item) {
     if (d->mark_count == BW_MARKS_MAX) return;
-    d->mark[d->mark_count++] = (bw_mark){.at = (uint32_t)(p - d->text), .behind = (uint32_t)(behind - d->text),
-                                         .what = (uint8_t)what, .target = (uint8_t)target,
-                                         .of_item = item != &d->frame};
+    d->mark[d->mark_count++] =
+        (bw_mark){.at = (uint32_t)(p - d->text), .behind = (uint32_t)(behind - d->text),
+                  .what = (uint8_t)what, .target = (uint8_t)target, .of_item = item != &d->frame};
 }
 
 static const char *walk_items(bw_decoder *d, const char *p, uint32_t node, bw_item *outer) {

@@ -164,8 +164,8 @@ static int64_t parse_clock(const char *text) {
     return (int64_t)((word & 0xff) * 3600 + (word >> 24 & 0xff) * 60 + (word >> 48 & 0xff));
 }
 
-/* 2026-08-16T23:37:02.102345Z: fraction of any number of digits, of which 9 count; 'T' or a space; UTC by 'Z',
- * "+00:00" or nothing. */
+/* 2026-08-16T23:37:02.102345Z: fraction of any number of digits, of which 9 count; 'T' or a space; UTC by
+ * 'Z', "+00:00" or nothing. */
 static int64_t parse_iso8601(const char *text, size_t bytes) {
     if (bytes < 19 || (text[10] != 'T' && text[10] != ' ')) return 0;
     int64_t days = parse_date(text), seconds = parse_clock(text + 11), fraction = 0;

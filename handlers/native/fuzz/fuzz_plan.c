@@ -1,8 +1,8 @@
 /* libFuzzer target: frames of all five plans, through every decoder variant and the whole engine.
  *
- * First byte: venue, and which variant of the book. The rest is cut at newlines into frames ('R' in front: a REST
- * body). Besides what the sanitizers see: all decoder variants must agree, and a mirror that applies the ring's records must
- * equal the book at its sequence.
+ * First byte: venue, and which variant of the book. The rest is cut at newlines into frames ('R' in front:
+ * a REST body). Besides what the sanitizers see: all decoder variants must agree, and a mirror that applies
+ * the ring's records must equal the book at its sequence.
  *
  *     handlers/native/fuzz/make_fuzz.sh build/fuzz
  *     build/fuzz/fuzz_plan -max_len=65000 -max_total_time=600 build/fuzz/corpus build/fuzz/seeds
@@ -97,11 +97,13 @@ static void compare_slots(const bw_item *a, const bw_item *b) {
     }
 }
 
-static void compare_items(const bw_decoder *one, const bw_decoder *other, const bw_item *a, const bw_item *b) {
+static void compare_items(const bw_decoder *one, const bw_decoder *other, const bw_item *a,
+                          const bw_item *b) {
     must(a->slots == b->slots && a->levels_seen == b->levels_seen && !a->fault == !b->fault,
          "variants agree on slots and faults");
     compare_slots(a, b);
-    must(bw_decoder_classify(one, a, false) == bw_decoder_classify(other, b, false), "variants agree on kinds");
+    must(bw_decoder_classify(one, a, false) == bw_decoder_classify(other, b, false),
+         "variants agree on kinds");
     for (uint32_t side = 0; side < 2 && !a->fault; side++) {
         must(a->level_count[side] == b->level_count[side], "variants agree on levels");
         const bw_wire_level *x = bw_decoder_levels(one, side) + a->level_first[side];

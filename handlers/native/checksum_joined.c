@@ -103,20 +103,29 @@ static inline uint32_t slot_of(int64_t price) {
 static BW_DIGITS uint32_t look_up(bw_joined_level cache[BW_CHECKSUM_SLOTS], const bw_book_store *store,
                         const bw_book *book, uint32_t side, uint32_t levels, uint32_t *remainder,
                         uint32_t *bytes) {
-    bw_level level[BW_CHECKSUM_LEVELS_MAX];
-    uint32_t count = bw_book_copy(store, book, side, levels, level);
+    int64_t price[BW_CHECKSUM_LEVELS_MAX], quantity[BW_CHECKSUM_LEVELS_MAX];
+    const bw_side *of = &book->side[side];
+    const bw_directory_entry *entry = (const void *)(store->base + of->directory_offset);
     uint64_t missing = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        const bw_joined_level *found = &cache[slot_of(level[i].price)];
-        remainder[i] = found->remainder;
-        bytes[i] = found->bytes;
-        missing |= (uint64_t)((found->price != level[i].price) | (found->quantity != level[i].quantity)) << i;
+    uint32_t count = 0;
+    for (uint32_t k = of->directory_count; k-- && count < levels;) {
+        const bw_chunk *chunk = &store->chunk[entry[k].chunk];
+        for (uint32_t at = entry[k].count; at-- && count < levels; count++) {
+            const int64_t here = side ? (int64_t)(0 - (uint64_t)chunk->key[at]) : chunk->key[at];
+            const bw_joined_level *found = &cache[slot_of(here)];
+            price[count] = here;
+            quantity[count] = chunk->quantity[at];
+            remainder[count] = found->remainder;
+            bytes[count] = found->bytes;
+            bool differs = (found->price != here) | (found->quantity != chunk->quantity[at]);
+            missing |= (uint64_t)differs << count;
+        }
     }
     for (; missing; missing &= missing - 1) {
         uint32_t i = (uint32_t)__builtin_ctzll(missing);
-        bw_joined_level *made = &cache[slot_of(level[i].price)];
-        made->price = level[i].price;
-        made->quantity = level[i].quantity;
+        bw_joined_level *made = &cache[slot_of(price[i])];
+        made->price = price[i];
+        made->quantity = quantity[i];
         note_level(made);
         remainder[i] = made->remainder;
         bytes[i] = made->bytes;

@@ -280,7 +280,8 @@ QUOTED_INLINE const char *take_sided(const bw_level_plan *plan, const bw_level_t
     uint64_t word = load_word(side);
     const bool ask = ((word ^ plan->side_word[1]) & plan->side_mask[1]) == 0;
     const bool bid = ((word ^ plan->side_word[0]) & plan->side_mask[0]) == 0;
-    const char *behind_side = side + (ask ? plan->ask_bytes : plan->bid_bytes);
+    /* nobody can foresee which: no branch */
+    const char *behind_side = side + plan->bid_bytes + (ask ? plan->ask_bytes - plan->bid_bytes : 0);
     const char *time = behind_side + segment[1].bytes, *behind_time = time + skipped;
     const char *price = behind_time + segment[2].bytes;
     if (price >= end) return NULL;

@@ -37,6 +37,17 @@ static void settle_decimals(bw_update *update, const bw_book *book) {
     }
 }
 
+/* Whether all levels have just the decimals of the book's exponents: mostly so where a venue pads. */
+static bool are_scaled(const bw_update *update, uint32_t price, uint32_t quantity) {
+    uint32_t differs = 0;
+    for (uint32_t side = 0; side < BW_SIDES; side++) {
+        const bw_wire_level *level = update->level[side], *end = level + update->count[side];
+        for (; level < end; level++)
+            differs |= (level->price_decimals ^ price) | (level->quantity_decimals ^ quantity);
+    }
+    return differs == 0;
+}
+
 /* Brings the levels to the book's exponents, or to those it must grow to. NULL or why they do not fit. */
 static const char *scale_levels(bw_update *update, const bw_book *book, uint32_t *price_up,
                                 uint32_t *quantity_up) {
@@ -46,6 +57,9 @@ static const char *scale_levels(bw_update *update, const bw_book *book, uint32_t
     *quantity_up = update->quantity_decimals > quantity ? update->quantity_decimals - quantity : 0;
     price += *price_up;
     quantity += *quantity_up;
+    if (update->price_decimals == price && update->quantity_decimals == quantity &&
+        are_scaled(update, price, quantity))
+        return NULL;
     bool fits = true;
     for (uint32_t side = 0; side < BW_SIDES; side++) {
         bw_wire_level *level = update->level[side], *end = level + update->count[side];

@@ -56,7 +56,7 @@ class Decoder:
         self.plan.close()
 
 
-@pytest.fixture(scope="module", params=["", "portable"])
+@pytest.fixture(scope="module", params=["", "avx2", "portable"])
 def decoders(request: pytest.FixtureRequest) -> Iterator[dict[str, Decoder]]:
     made = {venue: Decoder(venue, request.param) for venue in ("binance", "kraken", "coinbase", "okx")}
     yield made

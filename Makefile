@@ -73,13 +73,17 @@ test-c: build
 	@$(BIN)/meson test -C $(SANITIZE) --print-errorlogs --quiet
 
 # Independent clients that tests compare us with, in an environment of their own.
+# Some know exchanges that later releases have dropped: .peers-old.
 peers: $(VENV)/.locked
-	@if [ -e bench/peers.lock ] && ! cmp -s bench/peers.lock .peers/.lock; then \
-		echo 'bookwire: installing clients to compare with (.peers) ...' >&2; \
-		{ [ -x .peers/bin/pip ] || $(PYTHON) -m venv .peers; } && \
-		.peers/bin/pip install --quiet --require-hashes -r bench/peers.lock && cp bench/peers.lock .peers/.lock || \
-		echo 'bookwire: no peers to be had; the tests against them will skip' >&2; \
-	fi
+	@for each in peers peers-old; do \
+		if [ -e bench/$$each.lock ] && ! cmp -s bench/$$each.lock .$$each/.lock; then \
+			echo "bookwire: installing clients to compare with (.$$each) ..." >&2; \
+			{ [ -x .$$each/bin/pip ] || $(PYTHON) -m venv .$$each; } && \
+			.$$each/bin/pip install --quiet --require-hashes -r bench/$$each.lock && \
+			cp bench/$$each.lock .$$each/.lock || \
+			echo "bookwire: no .$$each to be had; the tests against them will skip" >&2; \
+		fi; \
+	done
 
 bench: $(VENV)/.locked-dev build peers
 	@$(BIN)/python -m bench $(ARGS)
@@ -119,4 +123,4 @@ schema: build
 	@$(BIN)/python -m appliance.config_read > docs/config.schema.json
 
 clean:
-	@rm -rf build $(VENV) .peers .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	@rm -rf build $(VENV) .peers .peers-old .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

@@ -91,9 +91,9 @@ class SegmentDirectory:
             )  # fmt: skip
             carrier.books.append(instrument)
             self._listed.clear()
-            carrier.by_name[instrument.native.upper()] = instrument
-            if instrument.kind == SPOT or instrument.canonical not in carrier.by_name:
-                carrier.by_name[instrument.canonical] = instrument
+            for name in (instrument.native.upper(), instrument.canonical):
+                if instrument.kind == SPOT or name not in carrier.by_name:  # a name two have is spot's
+                    carrier.by_name[name] = instrument
 
     def _close(self, carrier: Carrier) -> None:
         lib.bw_segment_close(carrier.segment)

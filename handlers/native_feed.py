@@ -12,7 +12,6 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from handlers._ffi import ffi, lib
@@ -42,8 +41,7 @@ class Event(NamedTuple):
     text: bytes
 
 
-@dataclass(frozen=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """Where to connect: a resolved address, and the name the certificate must carry."""
 
     address: str
@@ -89,11 +87,15 @@ class NativeFeed:
 
     def add_book(self, row: Instrument) -> int:
         """Index of the new book. Before start() only."""
-        symbol = ffi.new("bw_symbol *")
+        request = ffi.new("bw_book_request *")
+        symbol = request.symbol
         symbol.canonical, symbol.native = row.canonical.encode(), row.native.encode()
         symbol.base, symbol.quote = row.base.upper().encode(), row.quote.upper().encode()
         symbol.kind = int(row.kind)
-        book = lib.bw_feed_add_book(self._feed, symbol, row.price_decimals, row.quantity_decimals)
+        request.topic = self.venue.topic(row.native).encode()
+        request.price_exponent, request.quantity_exponent = row.price_decimals, row.quantity_decimals
+        request.price_scale, request.quantity_scale = row.price_scale, row.quantity_scale
+        book = lib.bw_feed_add_book(self._feed, request)
         if book < 0:
             raise SetupError(f"no book for {row.native}: {os.strerror(-book)}", where="shared memory")
         return int(book)
@@ -180,12 +182,20 @@ class NativeFeed:
         data = text.encode()
         self._post(lambda: int(lib.bw_feed_send_text(self._feed, connection, data, len(data))))
 
+    def ping(self, connection: int) -> None:
+        """A WebSocket ping frame."""
+        self._post(lambda: int(lib.bw_feed_send_ping(self._feed, connection)))
+
     def drop(self, connection: int, code: int = 0) -> None:
         """Closes with a close frame of ``code``, or at once (0). A CLOSED event follows."""
         self._post(lambda: int(lib.bw_feed_close(self._feed, connection, code)))
 
     def bind(self, book: int, connection: int) -> None:
         self._post(lambda: int(lib.bw_feed_bind(self._feed, book, connection)))
+
+    def hand_over(self, book: int, connection: int) -> None:
+        """The connection carries the book from the snapshot on that comes there."""
+        self._post(lambda: int(lib.bw_feed_hand_over(self._feed, book, connection)))
 
     def load_snapshot(self, book: int, body: bytes) -> None:
         self._post(lambda: int(lib.bw_feed_load_snapshot(self._feed, book, body, len(body))))
@@ -246,6 +256,7 @@ def _feed_spec(venue: Venue, settings: FeedSettings, connections: int) -> Any:
     spec.busy_poll_us = BUSY_POLL_US if busy else 0
     spec.cpu = -1 if settings.cpu is None else settings.cpu
     spec.connections_max = connections
+    spec.frames = getattr(lib, f"BW_FRAMES_{venue.frames.upper()}")
     spec.message_bytes_max = venue.limits.message_bytes
     # a frame may hold what the venue sends, however few levels are kept
     spec.levels_max = 2 * max(settings.levels_max or 0, venue.levels_max)

@@ -69,7 +69,12 @@ def plan(venue: Venue, symbols: Sequence[str], connections_max: int = CONNECTION
         how = venue.snapshots[affordable_snapshot(venue, len(symbols))]
         rest_weight += how.weight * len(symbols)
         rest_requests += len(symbols)
+    if venue.token is not None:
+        rest_weight += venue.token.weight * len(shards)
+        rest_requests += len(shards)
     slowest = max((_requests_s(venue, count) for count in messages), default=0.0)
+    if venue.snapshot_request is not None and limits.snapshot_requests is not None:
+        slowest = max(slowest, paced_s(max(map(len, shards), default=0), limits.snapshot_requests))
     if limits.address_requests is not None:
         slowest = max(slowest, paced_s(sum(messages), limits.address_requests))
     return VenuePlan(
@@ -82,7 +87,7 @@ def plan(venue: Venue, symbols: Sequence[str], connections_max: int = CONNECTION
         rest_weight=rest_weight,
         rest_limit=limits.rest,
         connect_s=paced_s(len(shards), limits.connects),
-        request_s=slowest,
+        request_s=venue.settle_s + slowest,
         rest_s=paced_s(rest_weight, limits.rest),
     )
 

@@ -16,14 +16,12 @@ import aiohttp
 from handlers.budget import SharedBudget
 from handlers.errors import UnavailableError
 from handlers.facts import Venue
+from handlers.refusals import stay_away_s, words
 from handlers.settings import FeedSettings
 
 USER_AGENT = "bookwire/0.1"
 TIMEOUT_S = 15.0
 BODY_BYTES_MAX = 64 << 20
-# How long to stay away where the venue names no Retry-After: 429 slow down, 418 banned (two minutes at
-# first, growing), 403 a ban of ten minutes at Bybit, 451 not served in this country.
-REFUSALS_S = {429: 10.0, 418: 120.0, 403: 600.0, 451: 3600.0}
 
 
 class RestError(Exception):
@@ -77,20 +75,27 @@ class Rest:
 
     async def get(self, path: str, weight: float = 1) -> bytes:
         """Body of a 200, as received. Waits for the budget; raises RestError for everything else."""
+        return await self._request("GET", path, weight)
+
+    async def post(self, path: str, weight: float = 1) -> bytes:
+        """The same with an empty POST."""
+        return await self._request("POST", path, weight)
+
+    async def _request(self, method: str, path: str, weight: float) -> bytes:
         while (wait := self.budget.take(weight)) > 0:
             if self.budget.state().open_until:
                 raise RestError(f"refused by {self.venue.name}: {self.budget.state().reason}", wait)
             await asyncio.sleep(min(wait, 5.0))
         self.requests += 1
         try:
-            async with self._session.get(self.base + path) as response:
+            async with self._session.request(method, self.base + path) as response:
                 self._weigh(response)
                 if response.status != 200:
                     raise self._refusal(response, await response.content.read(200))
                 return await self._body(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             self.failures += 1
-            raise RestError(f"GET {self.base}{path}: {error or type(error).__name__}") from error
+            raise RestError(f"{method} {self.base}{path}: {error or type(error).__name__}") from error
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         body = bytearray()
@@ -98,7 +103,7 @@ class Rest:
             body += piece
             if len(body) > BODY_BYTES_MAX:
                 self.failures += 1
-                raise RestError(f"GET {response.url}: more than {BODY_BYTES_MAX} bytes")
+                raise RestError(f"{response.method} {response.url}: more than {BODY_BYTES_MAX} bytes")
         return bytes(body)
 
     def _weigh(self, response: aiohttp.ClientResponse) -> None:
@@ -109,11 +114,10 @@ class Rest:
 
     def _refusal(self, response: aiohttp.ClientResponse, head: bytes) -> RestError:
         self.failures += 1
-        words = head.decode(errors="replace").strip()
-        reason = f"GET {response.url}: HTTP {response.status} {words}"
-        if response.status not in REFUSALS_S:
-            return RestError(reason)
+        said = head.decode(errors="replace").strip()
+        reason = f"{response.method} {response.url}: HTTP {response.status} {said}"
         told = response.headers.get("Retry-After", "")
-        seconds = float(told) if told.isdigit() else REFUSALS_S[response.status]
-        self.budget.open(seconds, f"HTTP {response.status}")
+        seconds = stay_away_s(response.status, float(told) if told.isdigit() else 0.0)
+        if seconds:
+            self.budget.open(seconds, words(response.status))
         return RestError(reason, seconds)

@@ -2,7 +2,8 @@
 
 Sans-I/O: ``take()`` gives the next frame to send, when the limits allow one; ``answer()`` and
 ``seen()`` tell what the venue said; time is an argument, seconds of a monotonic clock. A symbol is
-acknowledged when the venue says so, or when its data comes: some answers are too coarse to rely on.
+acknowledged when the venue says so, or when its data comes: some answers are too coarse to rely on, and
+some venues give none.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from handlers.errors import SetupError
 from handlers.facts import Answer, Venue
 
 OVERDUE_S = 10.0  # an answer takes no longer
+FIRST_DATA_S = 30.0  # nor does the first data where it is the only answer
 TRIES_MAX = 3  # requests for one symbol without an answer before the connection is suspect
 
 
@@ -72,7 +74,7 @@ class Subscriptions:
 
         ``permit`` is asked only when there is something to send: the address's own limit.
         """
-        if self._pace.used(now) >= self._pace.rate.count:
+        if not self.allows(now):
             return None
         subscribe = False
         rows = self._batch(State.LEAVING, self.venue.limits.subscriptions_per_request)
@@ -84,32 +86,56 @@ class Subscriptions:
         if self._operations is not None:
             self._operations.take(now)
         self._pace.take(now)
+        return self._request(rows, now, subscribe=subscribe)
+
+    def _request(self, rows: list[Subscription], now: float, *, subscribe: bool) -> str:
         self._number += 1
         symbols = tuple(row.symbol for row in rows)
-        self._requests.append(_Request(self._number, symbols, subscribe, now))
         for row in rows:
             row.state = State.REQUESTED if subscribe else State.LEFT
             row.since = now
             row.tries += subscribe
-        self.requested += len(rows) if subscribe else 0
-        make = self.venue.subscribe if subscribe else self.venue.unsubscribe
-        return make(symbols, self._number)
+        if subscribe:
+            self.requested += len(rows)
+            self._requests.append(_Request(self._number, symbols, subscribe, now))
+            asked = (State.REQUESTED, State.STANDING)
+            whole = tuple(row.symbol for row in self.rows.values() if row.state in asked)
+            return self.venue.subscribe(whole if self.venue.whole_set else symbols, self._number)
+        assert self.venue.unsubscribe is not None  # or no row would be leaving
+        if self.venue.acknowledges:
+            self._requests.append(_Request(self._number, symbols, subscribe, now))
+        else:
+            for row in rows:
+                row.state = State.WANTED
+        return self.venue.unsubscribe(symbols, self._number)
 
     def _batch(self, state: State, most: int) -> list[Subscription]:
         rows = [row for row in self.rows.values() if row.state is state][: max(0, most)]
         return rows[:1] if rows and rows[0].alone else [row for row in rows if not row.alone]
+
+    def allows(self, now: float) -> bool:
+        """Whether the connection's limit leaves room for one more message."""
+        return self._pace.used(now) < self._pace.rate.count
 
     def spent(self, now: float) -> None:
         """Counts a message sent on the connection for another purpose (a ping)."""
         self._pace.take(now)
 
     def resubscribe(self, symbol: str) -> None:
-        """Asks for a fresh start of the symbol: unsubscribe, wait for the answer, subscribe."""
+        """Asks for a fresh start of the symbol: unsubscribe, wait for the answer, subscribe.
+
+        Where the venue unsubscribes nobody it is subscribed once more.
+        """
         row = self.rows[symbol]
         if row.state is State.STANDING:
-            row.state, row.tries = State.LEAVING, 0
+            again = self.venue.resubscribe != "unsubscribe"
+            row.state, row.tries = State.WANTED if again else State.LEAVING, 0
         elif row.state is State.REFUSED:
             row.state, row.tries = State.WANTED, 0
+
+    def give_up(self, symbol: str) -> None:
+        """Nothing comes for the symbol, whatever the venue said: it counts as refused."""
+        self.rows[symbol].state = State.REFUSED
 
     def answer(self, said: Answer, now: float) -> list[str]:
         """Takes in what the venue said; returns the symbols it refused for good."""
@@ -118,6 +144,8 @@ class Subscriptions:
         symbols, request = self._meant(said)
         if said.kind == "refused":
             return self._refused(symbols, request, now)
+        if said.kind == "listed":
+            return self._listed(set(said.symbols), request)
         leaving = said.kind == "unsubscribed" or (request is not None and not request.subscribe)
         for symbol in symbols:
             row = self.rows.get(symbol)
@@ -133,7 +161,7 @@ class Subscriptions:
     def _meant(self, said: Answer) -> tuple[Sequence[str], _Request | None]:
         waiting = self._requests
         request = next((one for one in waiting if said.request == str(one.number)), None)
-        if request is None and not said.symbols and waiting:
+        if said.request is None and not said.symbols and waiting:
             request = waiting[0]
         return said.symbols or (request.symbols if request else ()), request
 
@@ -145,6 +173,22 @@ class Subscriptions:
                 row.state = State.WANTED
         self._settle()
         return []
+
+    def _listed(self, got: set[str], request: _Request | None) -> list[str]:
+        """What a request asked for and its answer does not name was refused without a word."""
+        refused = []
+        for row in [
+            self.rows[symbol] for symbol in (request.symbols if request else ()) if symbol in self.rows
+        ]:
+            if row.state is State.LEFT:
+                row.state = State.WANTED
+            elif row.state is State.REQUESTED and row.symbol in got:
+                self._stand(row)
+            elif row.state is State.REQUESTED:
+                row.state = State.REFUSED
+                refused.append(row.symbol)
+        self._settle()
+        return refused
 
     def _refused(self, symbols: Sequence[str], request: _Request | None, now: float) -> list[str]:
         """A joint request refused as a whole is asked again one by one; a single one is refused."""
@@ -167,21 +211,22 @@ class Subscriptions:
     def seen(self, symbol: str) -> None:
         """Fresh data came, which proves the subscription."""
         row = self.rows.get(symbol)
-        if row is not None and row.state is State.REQUESTED:
+        if row is not None and row.state in (State.REQUESTED, State.REFUSED):
             self._stand(row)
             self._settle()
 
     def overdue(self, now: float) -> tuple[list[str], bool]:
         """Symbols whose request is unanswered and is made again, and whether that was tried enough."""
+        patience = OVERDUE_S if self.venue.acknowledges else FIRST_DATA_S
         late = [
             row
             for row in self.rows.values()
-            if row.state in (State.REQUESTED, State.LEFT) and now - row.since > OVERDUE_S
+            if row.state in (State.REQUESTED, State.LEFT) and now - row.since > patience
         ]
         exhausted = any(row.tries >= TRIES_MAX for row in late)
         for row in late:
             row.state = State.WANTED
-        self._requests = [one for one in self._requests if now - one.sent <= OVERDUE_S]
+        self._requests = [one for one in self._requests if now - one.sent <= patience]
         return [row.symbol for row in late], exhausted
 
     def unanswered_s(self, now: float) -> float:
@@ -204,9 +249,11 @@ class Subscriptions:
 def shard(venue: Venue, symbols: Sequence[str], connections_max: int) -> list[list[str]]:
     """Symbols of each connection, dealt out in turns so that the first (the busiest) are spread.
 
-    Raises SetupError if the venue's limits need more than ``connections_max`` connections.
+    Raises SetupError if the venue's limits need more than ``connections_max`` connections, or than the venue
+    allows an address.
     """
     limits = venue.limits
+    connections_max = min(connections_max, limits.connections or connections_max)
     needed = -(-len(symbols) // limits.subscriptions_per_connection)
     while True:
         shards = [list(symbols[first::needed]) for first in range(needed)]

@@ -48,6 +48,8 @@ class Watch:
         self._log = log
         self._silences = [Silence() for _ in rows]
         self._by_rest = venue.sync is Sync.REST_SNAPSHOT
+        self._by_request = venue.snapshot_request is not None
+        self._stuck_s = float("inf") if self._by_rest else STUCK_S
 
     def line(self, line: Line, now: float) -> None:
         """Looks at an open line and its books. ``now`` is the keeper's monotonic clock."""
@@ -58,7 +60,7 @@ class Watch:
         silent_s = min(now - line.opened_at, (now_ns - heard_ns) / 1e9)
         unanswered_s = line.subscriptions.unanswered_s(now)
         deaf = unanswered_s > ANSWER_S and silent_s > unanswered_s  # we spoke, and nothing came since
-        if deaf or silent_s > self._venue.heartbeat.silence_s:
+        if (deaf and self._venue.acknowledges) or silent_s > self._venue.heartbeat.silence_s:
             line.reconnect("silent connection", at_once=True)
             return
         for symbol, row in line.subscriptions.rows.items():
@@ -72,7 +74,7 @@ class Watch:
             if view.state == lib.BW_BOOK_LIVE and stands_s > STUCK_S:
                 self._repairs.settled(book)
             self._silence(line, book, view, now, now_ns)
-        elif self._by_rest and stands_s > QUIET_START_S:
+        elif (self._by_rest or self._by_request) and QUIET_START_S < stands_s < self._stuck_s:
             self._repairs.quiet_start(book)
         elif stands_s > STUCK_S:
             self._repairs.restart(book, now)

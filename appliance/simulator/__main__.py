@@ -98,6 +98,14 @@ def _add_server_arguments(parser: argparse.ArgumentParser, default: SimulatorSet
     parser.add_argument(
         "--okx-checksums", action="store_true", help="OKX sends real checksums as before June 2026"
     )
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="EXCHANGE.NAME=VALUE, repeatable: play an exchange in another way, such as bitget.form=2025 "
+        "(see docs/simulator.md)",
+    )
     parser.add_argument("--paused", action="store_true", help="start with the flow frozen")
 
 
@@ -117,6 +125,7 @@ def settings_from(arguments: argparse.Namespace) -> SimulatorSettings:
         limits=arguments.limits,
         age_limit=arguments.age_limit,
         okx_checksums=arguments.okx_checksums,
+        options=tuple(arguments.option),
         paused=arguments.paused,
     )
 

@@ -46,7 +46,8 @@ class Topic:
 
 class Connection:
     """A client. `topics` is what it subscribed to, `waiting` the topics whose snapshot is held back by a
-    silence, `lost` how many messages a silence swallowed, `state` belongs to the exchange's protocol."""
+    silence or, if also in `early`, is not due yet, `lost` how many messages a silence swallowed, `state`
+    belongs to the exchange's protocol."""
 
     def __init__(self, number: int, transport: asyncio.Transport, opened: float, path: str) -> None:
         self.number = number
@@ -54,6 +55,7 @@ class Connection:
         self.path = path
         self.topics: dict[Topic, None] = {}  # in order of subscription
         self.waiting: set[Topic] = set()
+        self.early: set[Topic] = set()
         self.state: dict[str, Any] = {}
         self.received_at: list[float] = []
         self.last_received = opened

@@ -11,6 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import orjson
@@ -20,6 +21,7 @@ from .connection import Connection, Topic, text_frame
 from .faults import FaultBoard, Marks
 from .flow import Flow
 from .instruments import Instrument
+from .views import View, Views
 
 Query = Mapping[str, str]
 
@@ -34,6 +36,7 @@ class Reply:
 
 
 Route = Callable[[Query], Reply]
+Later = Callable[[float, Callable[[], None]], object]
 
 
 def json_reply(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Reply:
@@ -68,7 +71,7 @@ class Clock:
 class SimulatedBook:
     """A symbol's flow with the number of updates made so far."""
 
-    __slots__ = ("flow", "instrument", "name", "state", "symbol", "updates")
+    __slots__ = ("flow", "instrument", "name", "state", "symbol", "updates", "views")
 
     def __init__(self, flow: Flow, name: str) -> None:
         self.flow = flow
@@ -77,6 +80,7 @@ class SimulatedBook:
         self.name = name
         self.updates = 0
         self.state: Any = None  # the protocol's own ids and windows
+        self.views = Views(flow.book)
 
 
 class Exchange(ABC):
@@ -84,12 +88,22 @@ class Exchange(ABC):
 
     id: ClassVar[str]
     default_quote: ClassVar[str] = "USDT"
+    kinds: ClassVar[frozenset[str]] = frozenset({"spot"})
+    """Kinds of instruments it lists: spot, linear, inverse."""
     websocket_path: ClassVar[str]
     numbered: ClassVar[bool] = False
     """Each connection counts its messages, so a message cannot be shared between connections."""
     has_checksum: ClassVar[bool] = False
+    options: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """What can be played in several ways, such as generations of messages: name to values, usual first."""
     ping_seconds: ClassVar[float | None] = None
     pong_seconds: ClassVar[float] = 60.0
+    answers_pings: ClassVar[bool] = True
+    """Does it answer the ping frames of clients?"""
+    connections_max: ClassVar[int | None] = None
+    """Connections of one address; one more is answered with status 429."""
+    snapshot_seconds: float = 0.0
+    """How long after a subscription its first message comes."""
 
     def __init__(self, flows: Iterable[Flow], seed: int, *, limits: bool = True) -> None:
         self.clock = Clock()
@@ -100,6 +114,10 @@ class Exchange(ABC):
         self.by_name: dict[str, SimulatedBook] = {}
         self.topics: dict[Topic, dict[int, Connection]] = {}
         self.muted: set[tuple[int, Topic]] = set()
+        self.chosen = {name: values[0] for name, values in self.options.items()}
+        self.repeated: dict[Topic, float] = {}
+        self.address = ""  # host:port, once it listens
+        self.later: Later = lambda seconds, act: None  # set by the host
         for flow in flows:
             book = SimulatedBook(flow, self.native(flow.instrument))
             self.books[book.symbol] = self.by_name[book.name] = book
@@ -109,6 +127,15 @@ class Exchange(ABC):
     def adapt(cls, instrument: Instrument) -> Instrument:
         """The instrument with this exchange's decimals."""
         return instrument
+
+    def choose(self, name: str, value: str) -> None:
+        """Play an option in another way than the usual. Raises ValueError for what does not exist."""
+        if value not in self.options.get(name, ()):
+            offered = [f"{self.id}.{each}={'|'.join(values)}" for each, values in self.options.items()]
+            raise ValueError(
+                f"{self.id} has no option {name}={value}; there are: {', '.join(offered) or 'none'}"
+            )
+        self.chosen[name] = value
 
     # --- what a protocol supplies
 
@@ -128,6 +155,10 @@ class Exchange(ABC):
     def routes(self) -> dict[str, Route]:
         """REST: GET path -> handler of its query. ``"POST /path"`` is a path that is posted to."""
 
+    def route(self, path: str) -> Route | None:
+        """REST: the handler of a path that carries arguments of its own, such as ``/book/BTCUSD/P0``."""
+        return None
+
     @abstractmethod
     def on_text(self, connection: Connection, text: str) -> None:
         """A text message came."""
@@ -145,6 +176,10 @@ class Exchange(ABC):
         """The body of a refusal over HTTP."""
 
     # --- what it may supply: these do nothing where an exchange has no such thing
+
+    def admit(self, headers: Mapping[str, str]) -> Reply | None:
+        """May a client that sends these headers connect now? The answer that refuses it, or None."""
+        return None
 
     def on_open(self, connection: Connection, query: Query) -> None:  # noqa: B027
         """A connection was accepted."""
@@ -165,6 +200,10 @@ class Exchange(ABC):
     def data_frame(self, payload: bytes) -> bytes:
         """The frame that carries a message: text, unless the exchange sends binary or compressed ones."""
         return text_frame(payload)
+
+    def frame_for(self, connection: Connection, payload: bytes) -> bytes:
+        """The frame for this client, where clients of several generations are framed differently."""
+        return self.data_frame(payload)
 
     def number(self, connection: Connection, payload: bytes) -> bytes:
         """Put the connection's message number into a payload (only for `numbered` exchanges)."""
@@ -187,10 +226,22 @@ class Exchange(ABC):
         connection.lost.pop(topic, None)
         if not snapshot:
             return
-        if topic.symbol and self.silent(topic.symbol):
+        if self.snapshot_seconds > 0:
+            connection.waiting.add(topic)
+            connection.early.add(topic)
+            self.later(self.snapshot_seconds, partial(self._first, connection, topic))
+        elif topic.symbol and self.silent(topic.symbol):
             connection.waiting.add(topic)
         else:
             self._send_snapshot(connection, topic)
+
+    def _first(self, connection: Connection, topic: Topic) -> None:
+        """The time for a subscription's first message has come."""
+        if topic in connection.early:
+            connection.early.discard(topic)
+            if not (topic.symbol and self.silent(topic.symbol)):
+                connection.waiting.discard(topic)
+                self._send_snapshot(connection, topic)
 
     def unsubscribe(self, connection: Connection, topic: Topic) -> bool:
         """Remove a topic; False when it was not there."""
@@ -198,6 +249,7 @@ class Exchange(ABC):
             return False
         del connection.topics[topic]
         connection.waiting.discard(topic)
+        connection.early.discard(topic)
         self.muted.discard((connection.number, topic))
         self.topics[topic].pop(connection.number, None)
         if not self.topics[topic]:
@@ -218,12 +270,27 @@ class Exchange(ABC):
     def say(self, connection: Connection, payload: str | bytes) -> None:
         """Send a message outside the update flow."""
         raw = payload.encode() if isinstance(payload, str) else payload
-        connection.send(self.data_frame(self.number(connection, raw)))
+        connection.send(self.frame_for(connection, self.number(connection, raw)))
 
     def _send_snapshot(self, connection: Connection, topic: Topic) -> None:
         payload = self.snapshot(topic)
         if payload is not None:
             self.say(connection, payload)
+
+    def publish(self, topic: Topic, payload: bytes) -> None:
+        """Send all readers of a topic a message that no update caused."""
+        for connection, raw in self.frames([(topic, payload)]):
+            connection.send(raw)
+
+    def repeat_books(self, now: float, seconds: float) -> None:
+        """Send the whole book of each topic again after so many seconds; call it from `second`."""
+        due = {topic: self.repeated.get(topic, now) for topic in self.topics if topic.symbol}
+        for topic, since in due.items():
+            payload = self.snapshot(topic) if now - since >= seconds else None
+            if payload is not None:
+                due[topic] = now
+                self.publish(topic, payload)
+        self.repeated = due
 
     def silent(self, symbol: str) -> bool:
         """Is the symbol under a silence that only `resume` ends?"""
@@ -246,7 +313,7 @@ class Exchange(ABC):
             if symbol not in (None, topic.symbol) or (topic.symbol and self.silent(topic.symbol)):
                 continue
             for connection in list(readers.values()):
-                if topic in connection.waiting:
+                if topic in connection.waiting and topic not in connection.early:
                     connection.waiting.discard(topic)
                     self._send_snapshot(connection, topic)
 
@@ -257,9 +324,11 @@ class Exchange(ABC):
             readers = self.topics.get(topic)
             if not readers:
                 continue
-            shared = b"" if self.numbered else self.data_frame(payload)
+            shared = b"" if self.numbered else self.frame_for(next(iter(readers.values())), payload)
             quiet = self.silent(topic.symbol) if self.faults.armed else False
             for connection in readers.values():
+                if topic in connection.early:
+                    continue
                 if quiet or (connection.number, topic) in self.muted:
                     if topic not in connection.waiting:
                         connection.lost[topic] = connection.lost.get(topic, 0) + 1
@@ -269,9 +338,10 @@ class Exchange(ABC):
                 if topic in connection.waiting:
                     # the silence ended by itself: the snapshot holds this update already
                     connection.waiting.discard(topic)
-                    raw = self.data_frame(self.number(connection, self.snapshot(topic) or payload))
+                    raw = self.frame_for(connection, self.number(connection, self.snapshot(topic) or payload))
                 else:
-                    raw = self.data_frame(self.number(connection, payload)) if self.numbered else shared
+                    own = self.numbered
+                    raw = self.frame_for(connection, self.number(connection, payload)) if own else shared
                 out.append((connection, raw))
         return out
 
@@ -280,6 +350,35 @@ class Exchange(ABC):
         asks = book.flow.book.asks
         price = asks.best() + book.instrument.tick
         return Change(BID, price, asks.levels[asks.best()][0] + 1, 1, 0)
+
+    def top(self, book: SimulatedBook, depth: int | None = None) -> list[Change]:
+        """The best levels (all when no depth is given) of both sides as changes, bids first."""
+        return [
+            Change(number, *row, 0)
+            for number in (BID, ASK)
+            for row in book.flow.book.sides[number].top(depth)
+        ]
+
+    def tells_leaving(self, topic: Topic) -> bool:
+        """Does the exchange delete a level that leaves this topic's window, or must the client cut?"""
+        return True
+
+    def view(self, book: SimulatedBook, topic: Topic, last: int) -> View:
+        """What the readers of a topic with a depth see; if nobody looked until now, they stand at `last`."""
+        return book.views.open(topic, topic.depth, last, tell_leaving=self.tells_leaving(topic))
+
+    def shifted(
+        self, book: SimulatedBook, changes: list[Change], last: int
+    ) -> list[tuple[Topic, View, list[Change]]]:
+        """Move the views of a book past an update; what the readers of each must be told.
+
+        A topic whose first message is held back gets its view now, standing at `last`.
+        """
+        shown = list(book.views.shift(changes, self.topics))
+        for topic in self.topics:
+            if topic.depth and topic.symbol == book.symbol:
+                self.view(book, topic, last)
+        return shown
 
     def split(self, changes: list[Change]) -> tuple[list[Change], list[Change]]:
         """Bids and asks of a list of changes."""

@@ -29,7 +29,9 @@ class Flow:
         self._levels = max(1, min(levels, LEVELS_MAX))
         self._touched: dict[tuple[int, int], int] = {}
         price = instrument.start / 10**instrument.price_decimals
-        self._quantity_mean = max(2.0, _NOTIONAL_MEAN / price * 10**instrument.quantity_decimals)
+        worth = 1.0 if instrument.kind == "inverse" else price
+        lots = 10**instrument.quantity_decimals / instrument.lot
+        self._quantity_mean = max(2.0, _NOTIONAL_MEAN / worth * lots)
         middle = instrument.start // instrument.tick * instrument.tick
         for side, best in ((self.book.bids, middle), (self.book.asks, middle + instrument.tick)):
             self._fill(side, best)
@@ -59,9 +61,9 @@ class Flow:
             # people like round sizes
             scale = 10 ** max(0, len(str(quantity)) - 1)
             quantity = max(scale, quantity // scale * scale)
-        if quantity == avoid:
+        if quantity * self.instrument.lot == avoid:
             quantity += 1
-        return quantity, 1 + int(rng.random() * min(30, quantity))
+        return quantity * self.instrument.lot, 1 + int(rng.random() * min(30, quantity))
 
     def step(self) -> list[Change]:
         """Make one update (1 to 40 changed levels, each price at most once) and return it."""

@@ -83,6 +83,8 @@ class Host:
             # localhost may mean ::1 first; a machine without IPv6 does without
             with suppress(OSError):
                 await web.TCPSite(self._runner, "::1", self.port, ssl_context=context).start()
+        self.exchange.address = f"localhost:{self.port}"
+        self.exchange.later = asyncio.get_running_loop().call_later
         self._started = time.monotonic()
         self.pump.start()
         self._tasks = [asyncio.create_task(self._seconds())]
@@ -278,7 +280,8 @@ class Host:
         if request.headers.get("Upgrade", "").lower() == "websocket":
             refusal = faults.take("refuse_connections", None, now)
             if refusal is None:
-                return await handler(request)
+                excess = self.exchange.admit(request.headers)
+                return await handler(request) if excess is None else _response(excess)
             if "status" in refusal.options:
                 return web.Response(status=int(refusal.options["status"]), body=b"refused")
             _reset(request)
@@ -302,18 +305,21 @@ class Host:
 
     async def _any(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() == "websocket" and self.exchange.accepts(request.path):
-            return await self._websocket(request)
+            most = self.exchange.connections_max
+            if most is None or not self.exchange.limits or len(self.connections) < most:
+                return await self._websocket(request)
+            return web.Response(status=429, body=self.exchange.rest_error(429))
         self.requests_total += 1
         key = request.path if request.method == "GET" else f"{request.method} {request.path}"
-        route = self._routes.get(key)
+        route = self._routes.get(key) or (
+            self.exchange.route(request.path) if request.method == "GET" else None
+        )
         if route is None:
             self.unknown_requests = [*self.unknown_requests[-99:], f"{request.method} {request.path_qs}"]
             reply = Reply(self.exchange.rest_error(404), 404)
         else:
             reply = route(request.query)
-        return web.Response(
-            status=reply.status, body=reply.body, headers=reply.headers, content_type="application/json"
-        )
+        return _response(reply)
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         socket_response = web.WebSocketResponse(
@@ -344,10 +350,16 @@ class Host:
             connection.received_at = [each for each in connection.received_at if each > now - 1.0] + [now]
             if message.type is WSMsgType.TEXT:
                 self.exchange.on_text(connection, message.data)
-            elif message.type is WSMsgType.PING:
+            elif message.type is WSMsgType.PING and self.exchange.answers_pings:
                 connection.pong(message.data)
             elif message.type is WSMsgType.PONG:
                 connection.state["ponged"] = now
+
+
+def _response(reply: Reply) -> web.Response:
+    return web.Response(
+        status=reply.status, body=reply.body, headers=reply.headers, content_type="application/json"
+    )
 
 
 def _reset(request: web.Request) -> None:

@@ -49,6 +49,9 @@ class Simulator:
                 self.hosts[name] = self._make(name, script)
             except FaultError as error:
                 raise SimulatorError(f"fault script: {error}", BAD_CONFIGURATION) from error
+        for option in settings.options:
+            if option.partition(".")[0] not in EXCHANGES:
+                raise SimulatorError(f"option {option!r} is not of the form EXCHANGE.NAME=VALUE", BAD_NAME)
         for line in script:
             if line.exchange is not None and line.exchange not in EXCHANGES:
                 raise SimulatorError(f"fault script: unknown exchange {line.exchange!r}", BAD_CONFIGURATION)
@@ -70,8 +73,19 @@ class Simulator:
             ]
         except ValueError as error:
             raise SimulatorError(str(error), BAD_NAME) from error
+        for each in instruments:
+            if each.kind not in kind.kinds:
+                raise SimulatorError(f"{name} lists no {each.kind} perpetuals: {each.symbol}", BAD_NAME)
         flows = [Flow(each, settings.levels, f"{settings.seed}:{name}:{each.symbol}") for each in instruments]
         exchange = kind(flows, settings.seed, limits=settings.limits)
+        for option in settings.options:
+            owner, _, rest = option.partition(".")
+            if owner == name:
+                option_name, _, value = rest.partition("=")
+                try:
+                    exchange.choose(option_name, value)
+                except ValueError as error:
+                    raise SimulatorError(str(error), BAD_NAME) from error
         if isinstance(exchange, Okx):
             exchange.real_checksums = settings.okx_checksums
         return Host(

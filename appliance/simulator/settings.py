@@ -12,7 +12,8 @@ class SimulatorSettings:
 
     `symbols` are canonical (BTC-USDT), or a bare base (BTC) which takes each exchange's usual quote, or
     EXCHANGE:SYMBOL for one exchange only. `rate` is updates per second and book. `levels` is per side.
-    `port` 0 takes free ports, otherwise the exchanges take port, port + 1, ... in their order.
+    `options` are of the form EXCHANGE.NAME=VALUE, such as bitget.form=2025: one of the ways an exchange can
+    be played in. `port` 0 takes free ports, otherwise the exchanges take port, port + 1, ... in their order.
     """
 
     exchanges: tuple[str, ...] = ("binance", "coinbase", "okx", "bybit", "kraken")
@@ -28,6 +29,7 @@ class SimulatorSettings:
     limits: bool = True
     age_limit: float | None = 86_400.0
     okx_checksums: bool = False
+    options: tuple[str, ...] = ()
     paused: bool = False
 
 

@@ -56,7 +56,7 @@ bw_ws *bw_ws_new(enum bw_ws_role role, size_t message_bytes_max, bool inflate) {
     ws->reserved = bw_page_round(message_bytes_max + CONTROL_BYTES_MAX + 2 * BW_WS_HEADER_MAX + RECORD_BYTES +
                                  SLIDE_ABOVE + BW_WS_PADDING);
     ws->base = bw_reserve(ws->reserved);
-    if (inflate) ws->inflate = bw_inflate_new(message_bytes_max);
+    if (inflate) ws->inflate = bw_inflate_new(BW_INFLATE_MESSAGES, message_bytes_max);
     if (!ws->base || (inflate && !ws->inflate)) {
         bw_ws_free(ws);
         return NULL;

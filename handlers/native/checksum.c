@@ -25,7 +25,9 @@ typedef struct side_text {
 struct bw_checksum_cache {
     bw_joined joined; /* all there is to it where the quick way fits */
     side_text side[BW_SIDES];
-    uint32_t exponents; /* those of the texts */
+    uint32_t exponents; /* those of the texts, and their decimals as received */
+    uint8_t decimals[2]; /* as received: 1 + the fewest of any price and quantity, 0: none came yet */
+    bool fixed_prices;   /* JAVASCRIPT: small prices without an exponent */
     uint32_t crc;
     uint32_t crc_first; /* of the first side alone, where sides come one after the other */
     uint32_t valid;
@@ -41,9 +43,26 @@ size_t bw_checksum_cache_bytes(const bw_checksum_spec *spec) {
     return sizeof(bw_checksum_cache) + (size_t)spec->levels * 2 * BW_SIDES * sizeof(level_text);
 }
 
-bool bw_checksum_from_wire(const bw_checksum_spec *spec, int64_t sent, uint32_t *checksum) {
+bool bw_checksum_from_wire(int64_t sent, uint32_t *checksum) {
     *checksum = (uint32_t)(uint64_t)sent;
-    return spec->is_signed ? sent == (int32_t)sent : sent == (int64_t)*checksum;
+    return sent == (int32_t)*checksum || sent == (int64_t)*checksum;
+}
+
+void bw_checksum_note(bw_checksum_cache *cache, const uint8_t fewest[2], bool fresh) {
+    for (uint32_t i = 0; i < 2; i++) {
+        if (fresh) cache->decimals[i] = 0;
+        uint32_t decimals = fewest[i] < BW_DECIMALS_MAX ? fewest[i] + 1u : BW_DECIMALS_MAX + 1u;
+        if (fewest[i] != UINT8_MAX && (cache->decimals[i] == 0 || decimals < cache->decimals[i])) {
+            cache->decimals[i] = (uint8_t)decimals;
+        }
+    }
+}
+
+bool bw_checksum_other_way(bw_checksum_cache *cache, const bw_checksum_spec *spec) {
+    if (spec->text != BW_CHECKSUM_JAVASCRIPT) return false;
+    cache->fixed_prices = !cache->fixed_prices;
+    cache->valid = 0;
+    return true;
 }
 
 static const char digit_pairs[] =
@@ -70,37 +89,64 @@ static uint32_t put_digits(char *out, uint64_t value) {
     return (uint32_t)(reversed + 20 - first);
 }
 
-/* Shortest decimal text: no padding, no point without decimals. */
-static uint32_t put_plain(char *out, int64_t mantissa, uint32_t exponent) {
-    while (exponent && mantissa % 10 == 0) {
+/* Decimal text of at least so many decimals and no more than it needs; no point without decimals. */
+static uint32_t put_plain(char *out, int64_t mantissa, uint32_t exponent, uint32_t least) {
+    while (exponent > least && mantissa % 10 == 0) {
         mantissa /= 10;
         exponent--;
     }
     uint64_t whole = (uint64_t)mantissa / (uint64_t)bw_power_of_ten[exponent];
     uint64_t part = (uint64_t)mantissa % (uint64_t)bw_power_of_ten[exponent];
     uint32_t used = put_digits(out, whole);
-    if (exponent == 0) return used;
+    if (exponent + least == 0) return used;
     out[used++] = '.';
     for (uint32_t i = exponent; i--; part /= 10) out[used + i] = (char)('0' + part % 10);
-    return used + exponent;
-}
-
-static uint32_t put_number(char *out, const bw_checksum_spec *spec, int64_t mantissa, uint32_t exponent) {
-    uint32_t used = spec->text == BW_CHECKSUM_DIGITS ? put_digits(out, (uint64_t)mantissa)
-                                                     : put_plain(out, mantissa, exponent);
-    for (const char *s = spec->separator; *s; s++) out[used++] = *s;
+    used += exponent;
+    for (; exponent < least; exponent++) out[used++] = '0';
     return used;
 }
 
-static void put_level(level_text *text, const bw_checksum_spec *spec, const bw_level *level,
-                      const bw_book *book) {
-    char room[2 * TEXT_BYTES] = {0};
+/* As JavaScript prints it: below 1e-6 one digit, the others behind a point, and an exponent. */
+static uint32_t put_javascript(char *out, int64_t mantissa, uint32_t exponent) {
+    char digits[20 + 20];
+    if (mantissa == 0 || exponent < 7 || mantissa >= bw_power_of_ten[exponent - 6]) {
+        return put_plain(out, mantissa, exponent, 0);
+    }
+    for (; mantissa % 10 == 0; exponent--) mantissa /= 10;
+    uint32_t count = put_digits(digits, (uint64_t)mantissa), used = 0;
+    out[used++] = digits[0];
+    if (count > 1) out[used++] = '.';
+    for (uint32_t i = 1; i < count; i++) out[used++] = digits[i];
+    out[used++] = 'e';
+    out[used++] = '-';
+    return used + put_digits(out + used, exponent - (count - 1));
+}
+
+static uint32_t put_number(char *out, uint32_t text, const char *separator, int64_t mantissa,
+                           uint32_t exponent, uint32_t least) {
+    uint32_t used;
+    switch (text) {
+    case BW_CHECKSUM_DIGITS: used = put_digits(out, (uint64_t)mantissa); break;
+    case BW_CHECKSUM_JAVASCRIPT: used = put_javascript(out, mantissa, exponent); break;
+    default: used = put_plain(out, mantissa, exponent, least); break;
+    }
+    for (; *separator; separator++) out[used++] = *separator;
+    return used;
+}
+
+static void put_level(level_text *text, const bw_checksum_cache *cache, const bw_checksum_spec *spec,
+                      uint32_t side, const bw_level *level, const bw_book *book) {
+    char room[4 * TEXT_BYTES] = {0};
     text->price = level->price;
     text->quantity = level->quantity;
-    uint32_t used = put_number(room, spec, level->price, book->price_exponent);
-    used += put_number(room + used, spec, level->quantity, book->quantity_exponent);
+    const uint8_t *decimals = cache->decimals;
+    uint32_t used = put_number(room, cache->fixed_prices ? BW_CHECKSUM_PLAIN : spec->text, spec->separator,
+                               level->price, book->price_exponent, decimals[0] ? decimals[0] - 1u : 0);
+    if (side && spec->negative_asks) room[used++] = '-';
+    used += put_number(room + used, spec->text, spec->separator, level->quantity, book->quantity_exponent,
+                       decimals[1] ? decimals[1] - 1u : 0);
     memcpy(text->text, room, TEXT_BYTES);
-    text->bytes = (uint16_t)used;
+    text->bytes = (uint16_t)(used < TEXT_BYTES ? used : TEXT_BYTES); /* longer numbers have no checksum */
 }
 
 static bool same(const level_text *text, const bw_level *level) {
@@ -127,7 +173,7 @@ static bool refresh_side(bw_checksum_cache *cache, const bw_checksum_spec *spec,
             old_at++;
         }
         if (old_at < kept && same(&old[old_at], &level[at])) new[at] = old[old_at];
-        else put_level(&new[at], spec, &level[at], book);
+        else put_level(&new[at], cache, spec, side, &level[at], book);
     }
     texts->count = count;
     texts->current = !texts->current;
@@ -168,7 +214,8 @@ static uint32_t crc_interleaved(bw_checksum_cache *cache, const bw_checksum_spec
 uint32_t bw_checksum_compute(bw_checksum_cache *cache, const bw_checksum_spec *spec,
                              const bw_book_store *store, const bw_book *book) {
     if (bw_joined_fits(spec)) return bw_joined_compute(&cache->joined, spec, store, book);
-    uint32_t exponents = (uint32_t)book->price_exponent << 8 | book->quantity_exponent;
+    uint32_t exponents = (uint32_t)book->price_exponent << 24 | (uint32_t)book->quantity_exponent << 16 |
+        (uint32_t)cache->decimals[0] << 8 | cache->decimals[1];
     bool keep = cache->valid && cache->exponents == exponents;
     bool bids = refresh_side(cache, spec, store, book, 0, keep);
     bool asks = refresh_side(cache, spec, store, book, 1, keep);
@@ -179,8 +226,11 @@ uint32_t bw_checksum_compute(bw_checksum_cache *cache, const bw_checksum_spec *s
         cache->crc = crc_interleaved(cache, spec);
         return cache->crc;
     }
-    bool bids_last = cache->side[0].count != 0;
-    if (!keep || asks || spec->separator[0]) cache->crc_first = crc_of_side(cache, spec, 1, 0, !bids_last);
-    cache->crc = crc_of_side(cache, spec, 0, cache->crc_first, true);
+    uint32_t first = spec->order != BW_CHECKSUM_BIDS_THEN_ASKS;
+    bool follows = cache->side[!first].count != 0;
+    if (!keep || (first ? asks : bids) || spec->separator[0]) {
+        cache->crc_first = crc_of_side(cache, spec, first, 0, !follows);
+    }
+    cache->crc = crc_of_side(cache, spec, !first, cache->crc_first, true);
     return cache->crc;
 }

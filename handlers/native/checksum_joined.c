@@ -10,8 +10,10 @@
 bool bw_checksum_never_joins;
 
 bool bw_joined_fits(const bw_checksum_spec *spec) {
-    return !bw_checksum_never_joins && bw_crc32_joins() && spec->text == BW_CHECKSUM_DIGITS &&
-           !spec->separator[0];
+    const bool known =
+        spec->order == BW_CHECKSUM_ASKS_THEN_BIDS || spec->order == BW_CHECKSUM_INTERLEAVED_BID_FIRST;
+    return !bw_checksum_never_joins && bw_crc32_joins() && known && spec->text == BW_CHECKSUM_DIGITS &&
+           !spec->separator[0] && !spec->negative_asks;
 }
 
 /* Digits of a number to the end of out[20], zeros (the byte) in front of them; returns how many. */

@@ -8,6 +8,7 @@
 #define BW_CONNECTION_H
 
 #include "feed.h"
+#include "inflate.h"
 #include "tls.h"
 #include "websocket.h"
 
@@ -17,6 +18,8 @@ typedef struct bw_connection_host {
     bw_event_ring *events;
     bw_stats *stats;
     bw_tls_context *tls;
+    bw_inflate *inflate; /* of binary frames; NULL: they are taken as they are */
+    bool binary_is_text; /* and must then be UTF-8 */
     uint64_t message_bytes_max;
     uint32_t busy_poll_us;
     uint32_t random_left; /* bytes of the pool not used yet */

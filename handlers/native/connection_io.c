@@ -124,9 +124,8 @@ static enum bw_turn peer_closed(bw_connection *connection, const bw_ws_event *ev
 }
 
 /* The peer broke the protocol: shown to the engine's quarantine, answered with the code, closed. */
-static enum bw_turn broken(bw_connection *connection, const bw_ws_event *event, int64_t now_ns) {
-    size_t bytes;
-    const char *shown = bw_ws_unparsed(connection->ws, &bytes);
+static enum bw_turn broken(bw_connection *connection, const bw_ws_event *event, const char *shown,
+                           size_t bytes, int64_t now_ns) {
     uint16_t code = event->close_code;
     uint8_t payload[2] = {(uint8_t)(code >> 8), (uint8_t)code};
     enum bw_close_cause cause = code == 1009   ? BW_CLOSE_TOO_LARGE
@@ -155,22 +154,46 @@ static enum bw_turn control(bw_connection *connection, const bw_ws_event *event,
     return peer_closed(connection, event, now_ns);
 }
 
-static void message(bw_connection *connection, const bw_ws_event *event, int64_t receive_ns,
-                    int64_t plaintext_ns) {
+/* A binary frame's text, in place of what it holds. False: the event says FAILED and why. */
+static bool unpack(bw_connection *connection, bw_ws_event *event) {
+    const bw_connection_host *host = connection->host;
+    const char *why = NULL;
+    event->close_code = 1007;
+    if (host->inflate) {
+        int result = bw_inflate_message(host->inflate, (const uint8_t *)event->payload, event->payload_bytes,
+                                        &event->payload, &event->payload_bytes);
+        if (result == BW_INFLATE_TOO_LARGE) event->close_code = 1009;
+        if (result != BW_INFLATE_OK) {
+            why = result == BW_INFLATE_TOO_LARGE ? "message inflates beyond the limit"
+                                                 : "compressed data is malformed";
+        }
+    }
+    if (!why && host->binary_is_text && !bw_utf8_valid(event->payload, event->payload_bytes)) {
+        why = "binary message is not UTF-8";
+    }
+    if (!why) return true;
+    event->type = BW_WS_FAILED;
+    event->payload = (char *)(uintptr_t)why;
+    return false;
+}
+
+static enum bw_turn message(bw_connection *connection, bw_ws_event *event, int64_t receive_ns,
+                            int64_t plaintext_ns) {
     bw_stats *stats = connection->host->stats;
     VIEW_SET(connection, last_message_ns, receive_ns);
     VIEW_ADD(connection, messages, 1);
     if (event->payload_bytes > atomic_load_explicit(&stats->largest_frame_bytes, memory_order_relaxed)) {
         atomic_store_explicit(&stats->largest_frame_bytes, event->payload_bytes, memory_order_relaxed);
     }
-    if (connection->view.state == BW_CONNECTION_CLOSING) return; /* its books went down when that began */
-    if (event->type == BW_WS_TEXT) {
-        bw_engine_frame(connection->host->engine, connection->id, event->payload, event->payload_bytes,
-                        receive_ns, plaintext_ns);
-    } else {
-        bw_engine_quarantine(connection->host->engine, connection->id, event->payload, event->payload_bytes,
-                             "binary message", plaintext_ns);
+    if (connection->view.state == BW_CONNECTION_CLOSING) return BW_TURN_IDLE; /* its books are down already */
+    const char *sent = event->payload;
+    size_t sent_bytes = event->payload_bytes;
+    if (event->type == BW_WS_BINARY && !unpack(connection, event)) {
+        return broken(connection, event, sent, sent_bytes, plaintext_ns);
     }
+    bw_engine_frame(connection->host->engine, connection->id, event->payload, event->payload_bytes,
+                    receive_ns, plaintext_ns);
+    return BW_TURN_IDLE;
 }
 
 enum bw_turn bw_connection_messages(bw_connection *connection, int64_t receive_ns, int64_t plaintext_ns) {
@@ -179,9 +202,11 @@ enum bw_turn bw_connection_messages(bw_connection *connection, int64_t receive_n
     while ((type = bw_ws_next(connection->ws, &event)) != BW_WS_NONE) {
         enum bw_turn turn = BW_TURN_IDLE;
         if (type == BW_WS_TEXT || type == BW_WS_BINARY) {
-            message(connection, &event, receive_ns, plaintext_ns);
+            turn = message(connection, &event, receive_ns, plaintext_ns);
         } else if (type == BW_WS_FAILED) {
-            turn = broken(connection, &event, plaintext_ns);
+            size_t bytes;
+            const char *shown = bw_ws_unparsed(connection->ws, &bytes);
+            turn = broken(connection, &event, shown, bytes, plaintext_ns);
         } else {
             turn = control(connection, &event, plaintext_ns);
         }

@@ -57,6 +57,8 @@ bw_decoder *bw_decoder_new(const bw_plan *plan, uint32_t levels_max) {
     }
     decoder->layout_credit = LAYOUT_CREDIT_FIRST;
     choose_variant(decoder);
+    decoder->walk_json = decoder->walk;
+    if (plan->has_numbers) decoder->walk = bw_decode_either;
     return decoder;
 }
 
@@ -184,9 +186,44 @@ bool bw_key_equals(const char *text, const bw_value *key, const char *wanted, ui
     return bytes == (int)wanted_bytes && memcmp(plain, wanted, wanted_bytes) == 0;
 }
 
+bool bw_value_integer(const char *text, const bw_value *value, int64_t *number) {
+    if (value->kind == BW_VALUE_NESTED) return false;
+    if (value->kind != BW_VALUE_VARINT) return bw_integer_parse(text + value->at, value->bytes, number);
+    uint64_t bits = 0;
+    for (uint32_t i = 0; i < value->bytes; i++) bits |= (uint64_t)(text[value->at + i] & 0x7f) << (7 * i);
+    *number = (int64_t)bits;
+    return true;
+}
+
+/* What a value looks like. In a binary frame a message is an OBJECT. */
+static enum bw_form form_of(const bw_decoder *decoder, const bw_value *value) {
+    if (value->kind == BW_VALUE_STRING) return BW_FORM_TEXT;
+    const char *p = decoder->text + value->at, *end = p + value->bytes;
+    if (value->kind != BW_VALUE_NESTED) return BW_FORM_BARE;
+    if (*p != '[') return BW_FORM_OBJECT;
+    for (p++; p < end && (unsigned char)*p <= ' ';) p++;
+    return *p == '[' || *p == '{' || *p == ']' ? BW_FORM_ROWS : BW_FORM_ROW;
+}
+
+static bool same_value(const bw_decoder *decoder, const bw_value *one, const bw_value *other) {
+    return other && one->bytes == other->bytes &&
+        memcmp(decoder->text + one->at, decoder->text + other->at, one->bytes) == 0;
+}
+
+static bool number_is(const bw_decoder *decoder, const bw_value *value, const bw_condition *condition) {
+    int64_t number, wanted;
+    return bw_value_integer(decoder->text, value, &number) &&
+           bw_integer_parse(condition->equals, condition->bytes, &wanted) && number == wanted;
+}
+
 static bool holds(const bw_decoder *decoder, const bw_item *item, const bw_condition *condition) {
     const bw_value *value = bw_decoder_slot(decoder, item, condition->slot);
     if (!value) return false;
+    if (condition->test == BW_TEST_FORM) return form_of(decoder, value) == (enum bw_form)condition->other;
+    if (condition->test == BW_TEST_SAME) {
+        return same_value(decoder, value, bw_decoder_slot(decoder, item, condition->other));
+    }
+    if (value->kind == BW_VALUE_VARINT && condition->bytes) return number_is(decoder, value, condition);
     return condition->bytes == 0 || bw_key_equals(decoder->text, value, condition->equals, condition->bytes);
 }
 

@@ -26,7 +26,12 @@ typedef struct bw_wire_level {
     uint16_t reserved;
 } bw_wire_level;
 
-enum bw_value_kind { BW_VALUE_STRING, BW_VALUE_BARE, BW_VALUE_NESTED };
+enum bw_value_kind {
+    BW_VALUE_STRING,
+    BW_VALUE_BARE,
+    BW_VALUE_NESTED, /* with its brackets; of a binary frame: a message */
+    BW_VALUE_VARINT, /* the bytes of a protobuf number */
+};
 
 typedef struct bw_value {
     uint32_t at;    /* offset in the frame; of a string: behind the quote */
@@ -42,6 +47,9 @@ typedef struct bw_item {
     uint32_t level_count[2];
     uint8_t price_decimals; /* most of any level */
     uint8_t quantity_decimals;
+    uint16_t rounded; /* quantities with more decimals than fit 64 bits */
+    uint8_t fewest_decimals[2]; /* of any price and any quantity but 0, as text; UINT8_MAX: none. Only where
+                                 * the venue's checksum is made of the text as received */
     uint32_t fault_at;
     const char *fault;    /* a value that does not suit its action, or NULL */
     bw_value slot[BW_SLOT_COUNT];
@@ -78,6 +86,9 @@ const struct bw_message_plan *bw_decoder_classify(const bw_decoder *decoder, con
 /* For messages that are themselves one level: puts it into the item. NULL or what is wrong. */
 const char *bw_decoder_level_from_slots(bw_decoder *decoder, bw_item *item,
                                         const struct bw_message_plan *message);
+
+/* The value as a whole number; false when it is none. */
+bool bw_value_integer(const char *text, const bw_value *value, int64_t *number);
 
 /* Text of a value with escapes undone, into out[room]; returns its bytes, or -1 if it does not fit or
  * an escape is malformed. */

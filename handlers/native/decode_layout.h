@@ -9,7 +9,7 @@
 #ifndef BW_DECODE_LAYOUT_H
 #define BW_DECODE_LAYOUT_H
 
-#include "decode_levels.h"
+#include "decode_forms.h"
 
 #if BW_SIMD_AVX2
 
@@ -182,8 +182,8 @@ static bw_layout *read_by(bw_decoder *d, bw_layout *layout) {
     const char *p = d->text + layout->bytes[0];
     bw_item *item = layout->item ? &d->item[0] : &d->frame;
     d->item_count = layout->item;
-    reset_item(d, &d->frame);
-    if (layout->item) reset_item(d, item);
+    bw_item_reset(d, &d->frame);
+    if (layout->item) bw_item_reset(d, item);
     for (uint32_t i = 0; i + 1 < layout->pieces; i++) {
         level_run run = level_run_of(d, layout->list[i], item);
         item->levels_seen |= 1u << layout->list[i];

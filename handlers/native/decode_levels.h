@@ -19,16 +19,6 @@ typedef struct level_run {
     const char *fault_at;
 } level_run;
 
-static void reset_item(const bw_decoder *d, bw_item *item) {
-    item->slots = item->levels_seen = 0;
-    item->fault = NULL;
-    item->price_decimals = item->quantity_decimals = 0;
-    for (uint32_t side = 0; side < 2; side++) {
-        item->level_first[side] = d->level_used[side];
-        item->level_count[side] = 0;
-    }
-}
-
 static inline level_run level_run_of(bw_decoder *d, uint32_t target, bw_item *item) {
     return (level_run){.d = d, .plan = &d->plan->levels[target], .shape = &d->shape[target],
                        .stencil = &d->stencil[target], .item = item};
@@ -36,6 +26,7 @@ static inline level_run level_run_of(bw_decoder *d, uint32_t target, bw_item *it
 
 typedef struct level_parts {
     bw_wire_level level;
+    bw_wire_level ask; /* of a pair, whose bid is `level` */
     uint32_t side;
     uint32_t found; /* bits by enum bw_field */
 } level_parts;
@@ -61,6 +52,10 @@ static inline const char *take_orders(const char *p, uint32_t *orders) {
     return p + places;
 }
 
+static inline uint32_t most_of(uint32_t a, uint32_t b) {
+    return a > b ? a : b;
+}
+
 /* Where levels go: the next free one a side, how many there is room for, the most decimals of any. */
 typedef struct level_out {
     bw_wire_level *next[2];
@@ -69,8 +64,8 @@ typedef struct level_out {
 } level_out;
 
 static inline void most_decimals(level_out *out, uint32_t price, uint32_t quantity) {
-    out->most[0] = price > out->most[0] ? price : out->most[0];
-    out->most[1] = quantity > out->most[1] ? quantity : out->most[1];
+    out->most[0] = most_of(price, out->most[0]);
+    out->most[1] = most_of(quantity, out->most[1]);
 }
 
 #if BW_SIMD_AVX2
@@ -100,6 +95,16 @@ static bool parse_orders(const char *text, size_t bytes, uint32_t *orders) {
     return true;
 }
 
+/* More decimals than 64 bits hold are rounded, on purpose, and counted. */
+static enum bw_number_fault take_quantity(level_run *run, const char *text, size_t bytes,
+                                          bw_wire_level *level) {
+    enum bw_number_fault bad = bw_decimal_parse(text, bytes, &level->quantity, &level->quantity_decimals);
+    if (bad != BW_NUMBER_OVERFLOW) return bad;
+    bad = bw_decimal_round(text, bytes, &level->quantity, &level->quantity_decimals);
+    run->item->rounded += bad == BW_NUMBER_OK;
+    return bad;
+}
+
 /* Puts a value, given as plain text, where its field says. */
 static bool take_field(level_run *run, const char *at, uint32_t field, const char *text, size_t bytes,
                        level_parts *parts) {
@@ -109,7 +114,13 @@ static bool take_field(level_run *run, const char *at, uint32_t field, const cha
         bad = bw_decimal_parse(text, bytes, &parts->level.price, &parts->level.price_decimals);
         break;
     case BW_FIELD_QUANTITY:
-        bad = bw_decimal_parse(text, bytes, &parts->level.quantity, &parts->level.quantity_decimals);
+        bad = take_quantity(run, text, bytes, &parts->level);
+        break;
+    case BW_FIELD_ASK_PRICE:
+        bad = bw_decimal_parse(text, bytes, &parts->ask.price, &parts->ask.price_decimals);
+        break;
+    case BW_FIELD_ASK_QUANTITY:
+        bad = take_quantity(run, text, bytes, &parts->ask);
         break;
     case BW_FIELD_ORDERS:
         if (!parse_orders(text, bytes, &parts->level.orders)) bad = BW_NUMBER_MALFORMED;
@@ -187,7 +198,7 @@ static const char *take_field_key(level_run *run, const char *p, uint32_t *field
     p = take_string(run->d, p, &name);
     if (!p) return level_fault(run, run->d->end, "a malformed key in a level");
     *field = BW_FIELD_SKIP;
-    for (uint32_t i = BW_FIELD_PRICE; i <= BW_FIELD_SIDE; i++) {
+    for (uint32_t i = BW_FIELD_PRICE; i < BW_FIELD_COUNT; i++) {
         if (run->plan->key_bytes[i] &&
             bw_key_equals(run->d->text, &name, run->plan->key[i], run->plan->key_bytes[i])) {
             *field = i;
@@ -200,7 +211,7 @@ static const char *take_field_key(level_run *run, const char *p, uint32_t *field
 
 /* One element of any spelling; learns its shape. */
 static const char *take_element(level_run *run, const char *p, level_parts *parts) {
-    const bool named = run->plan->shape == BW_SHAPE_OBJECTS;
+    const bool named = run->plan->shape != BW_SHAPE_ARRAYS;
     const char close = named ? '}' : ']', *literal = p, *start = p;
     uint32_t learned = 0;
     run->shape->values = 0;
@@ -222,11 +233,14 @@ static const char *take_element(level_run *run, const char *p, level_parts *part
         if (*p != ',') return level_fault(run, p, "',' or the end of a level expected");
         p = skip_space(run->d, p + 1);
     }
-    const uint32_t both = 1u << BW_FIELD_PRICE | 1u << BW_FIELD_QUANTITY;
-    uint32_t needed = run->plan->side == BW_LEVELS_BY_FIELD ? both | 1u << BW_FIELD_SIDE : both;
+    uint32_t needed = 1u << BW_FIELD_PRICE | 1u << BW_FIELD_QUANTITY;
+    if (run->plan->side == BW_LEVELS_BY_FIELD) needed |= 1u << BW_FIELD_SIDE;
+    if (run->plan->orders_delete) needed |= 1u << BW_FIELD_ORDERS;
+    if (run->plan->shape == BW_SHAPE_PAIRS) needed |= 1u << BW_FIELD_ASK_PRICE | 1u << BW_FIELD_ASK_QUANTITY;
     if ((parts->found & needed) != needed)
         return level_fault(run, start, "a level lacks price, quantity or side");
-    if (parts->level.quantity < 0) return level_fault(run, start, "a negative quantity");
+    bool negative = parts->level.quantity < 0 && run->plan->side != BW_LEVELS_BY_SIGN;
+    if (negative || parts->ask.quantity < 0) return level_fault(run, start, "a negative quantity");
     p++;
     if (learned < BW_TEMPLATE_SEGMENTS_MAX) {
         uint32_t values = learned;
@@ -249,16 +263,35 @@ static inline const char *skip_plain(bw_decoder *d, const char *p, bool quoted) 
     return *p == '"' || *p == '[' || *p == '{' ? NULL : skip_bare(d, p);
 }
 
+/* A number that scan_decimal() reads, or (`exponents`) any. */
+static inline const char *take_number(const level_run *run, const char *p, int64_t *mantissa,
+                                      uint8_t *decimals, const bool exponents) {
+    const char *behind = scan_decimal(p, mantissa, decimals);
+    if (!exponents || (behind && (*behind | 0x20) != 'e')) return behind;
+    behind = skip_numeral(run->d, p);
+    bool read = behind && bw_decimal_parse(p, (size_t)(behind - p), mantissa, decimals) == BW_NUMBER_OK;
+    return read ? behind : NULL;
+}
+
 /* The element at p by the learned shape; NULL when it differs, be it by one character. */
-static inline const char *take_alike(const level_run *run, const char *p, level_parts *parts) {
+static inline const char *take_alike(const level_run *run, const char *p, level_parts *parts,
+                                     const bool exponents) {
     const bw_segment_shape *segment = run->shape->segment;
     for (uint32_t values = run->shape->values; values; values--, segment++) {
         if (p >= run->d->end || !literal_matches(p, segment)) return NULL;
         p += segment->bytes;
         switch (segment->field) {
-        case BW_FIELD_PRICE: p = scan_decimal(p, &parts->level.price, &parts->level.price_decimals); break;
+        case BW_FIELD_PRICE:
+            p = take_number(run, p, &parts->level.price, &parts->level.price_decimals, exponents);
+            break;
         case BW_FIELD_QUANTITY:
-            p = scan_decimal(p, &parts->level.quantity, &parts->level.quantity_decimals);
+            p = take_number(run, p, &parts->level.quantity, &parts->level.quantity_decimals, exponents);
+            break;
+        case BW_FIELD_ASK_PRICE:
+            p = take_number(run, p, &parts->ask.price, &parts->ask.price_decimals, exponents);
+            break;
+        case BW_FIELD_ASK_QUANTITY:
+            p = take_number(run, p, &parts->ask.quantity, &parts->ask.quantity_decimals, exponents);
             break;
         case BW_FIELD_ORDERS: p = take_orders(p, &parts->level.orders); break;
         case BW_FIELD_SIDE:
@@ -300,7 +333,7 @@ static const char *take_levels(level_run *run, const char *p) {
 #endif
         if (out.room == 0) return level_fault(run, p, "more levels than a frame may have");
         level_parts parts = {.side = side};
-        const char *next = run->shape->values ? take_alike(run, p, &parts) : NULL;
+        const char *next = run->shape->values ? take_alike(run, p, &parts, false) : NULL;
         if (__builtin_expect(!next, 0)) {
             level_parts slow = {.side = side}; /* of its own: the other can then stay in registers */
             next = take_element(run, p, &slow);

@@ -19,7 +19,7 @@ static inline const char *take_row_pair(const char *p, const char *end, bw_wire_
     quoted_level level;
     const char *next = take_row(2, 0, p, end, &level);
     if (next)
-        put_level(to, level.mantissa[0], level.mantissa[1], 0, level.decimals[0], level.decimals[1]);
+        write_level(to, level.mantissa[0], level.mantissa[1], 0, level.decimals[0], level.decimals[1]);
     return next;
 }
 
@@ -39,7 +39,7 @@ static inline const char *take_pair(const char *p, const char *end, const bw_seg
     if (!behind) return NULL;
     span[3] = behind;
     if (behind >= end || !literal_is(behind, segment + 2)) return NULL;
-    put_level(level, price, quantity, 0, decimals[0], decimals[1]);
+    write_level(level, price, quantity, 0, decimals[0], decimals[1]);
     return behind + segment[2].bytes;
 }
 
@@ -61,7 +61,7 @@ static const char *take_pairs(const level_run *run, const char *p, level_out *ou
             do {
                 int64_t mantissa[2];
                 stencil_read(stencil, p, mantissa);
-                put_level(level++, mantissa[0], mantissa[1], 0, price_decimals, quantity_decimals);
+                write_level(level++, mantissa[0], mantissa[1], 0, price_decimals, quantity_decimals);
                 behind = p + bytes;
                 p = behind + 1;
             } while (*behind == ',' && level < last && end - p >= (ptrdiff_t)bytes &&
@@ -105,7 +105,7 @@ static const char *take_strings(const level_run *run, const char *p, level_out *
             shape->skipped = level.skipped <= 32 ? (uint8_t)level.skipped : 0;
         }
         most_decimals(out, level.decimals[0], level.decimals[1]);
-        put_level(out->next[level.side]++, level.mantissa[0], level.mantissa[1], level.orders,
+        write_level(out->next[level.side]++, level.mantissa[0], level.mantissa[1], level.orders,
                   level.decimals[0], level.decimals[1]);
         out->room--;
         behind = next;
@@ -125,9 +125,9 @@ QUOTED_INLINE const char *take_rows(const level_run *run, const char *p, level_o
         quoted_level level = {.orders = 0};
         const char *next = take_row(values, orders, p, end, &level);
         if (!next) break;
-        price_most = level.decimals[0] > price_most ? level.decimals[0] : price_most;
-        quantity_most = level.decimals[1] > quantity_most ? level.decimals[1] : quantity_most;
-        put_level(to++, level.mantissa[0], level.mantissa[1], level.orders, level.decimals[0],
+        price_most = most_of(level.decimals[0], price_most);
+        quantity_most = most_of(level.decimals[1], quantity_most);
+        write_level(to++, level.mantissa[0], level.mantissa[1], level.orders, level.decimals[0],
                   level.decimals[1]);
         behind = next;
         if (*behind != ',') break;

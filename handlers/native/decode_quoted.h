@@ -146,7 +146,7 @@ typedef struct quoted_level {
 
 #define QUOTED_INLINE static inline __attribute__((always_inline))
 
-QUOTED_INLINE void put_level(bw_wire_level *to, int64_t price, int64_t quantity, uint32_t orders,
+QUOTED_INLINE void write_level(bw_wire_level *to, int64_t price, int64_t quantity, uint32_t orders,
                              uint32_t price_decimals, uint32_t quantity_decimals) {
     to->price = price;
     to->quantity = quantity;

@@ -30,7 +30,7 @@ typedef struct bw_level_template {
     bool rows;       /* ["price","quantity"], perhaps with more strings */
     uint8_t quoted;  /* see decode_quoted.h: quotes of an element; 0: not of that kind */
     uint8_t closing[BW_QUOTED_VALUES_MAX]; /* which of the quotes ends a value */
-    uint8_t value_of[5]; /* by enum bw_field */
+    uint8_t value_of[BW_FIELD_COUNT]; /* by enum bw_field */
     bool sided;          /* side, something skipped, price, quantity: all strings */
     uint8_t skipped;     /* length of what was skipped last */
     uint32_t fields;     /* bits by enum bw_field */
@@ -90,6 +90,7 @@ typedef struct bw_layout {
 struct bw_decoder {
     const bw_plan *plan;
     bool (*walk)(bw_decoder *decoder);
+    bool (*walk_json)(bw_decoder *decoder); /* of these two, where binary frames are protobuf */
     const char *variant;
     const char *text;
     const char *end;
@@ -116,6 +117,20 @@ struct bw_decoder {
 bool bw_decode_walk_portable(bw_decoder *decoder);
 bool bw_decode_walk_avx2(bw_decoder *decoder);
 bool bw_decode_walk_avx512(bw_decoder *decoder);
+bool bw_decode_protobuf(bw_decoder *decoder);
+bool bw_decode_either(bw_decoder *decoder);
+
+static inline void bw_item_reset(const bw_decoder *d, bw_item *item) {
+    item->slots = item->levels_seen = 0;
+    item->fault = NULL;
+    item->price_decimals = item->quantity_decimals = 0;
+    item->rounded = 0;
+    item->fewest_decimals[0] = item->fewest_decimals[1] = UINT8_MAX;
+    for (uint32_t side = 0; side < 2; side++) {
+        item->level_first[side] = d->level_used[side];
+        item->level_count[side] = 0;
+    }
+}
 
 /* Slow ways, the same for all variants. */
 bool bw_key_equals(const char *text, const bw_value *key, const char *wanted, uint32_t wanted_bytes);

@@ -10,6 +10,8 @@
 #include "decode_layout.h"
 
 static const char *walk_object(bw_decoder *d, const char *p, uint32_t node, bw_item *item);
+static const char *walk_array(bw_decoder *d, const char *p, uint32_t node, bw_item *item);
+static const char *take_value_twice(bw_decoder *d, const char *p, const bw_trie_key *key, bw_item *item);
 
 static void note_fault(bw_decoder *d, bw_item *item, const char *p, const char *why) {
     if (item->fault) return;
@@ -70,6 +72,11 @@ static inline void mark(bw_decoder *d, enum bw_mark_kind what, const char *p, co
                   .what = (uint8_t)what, .target = (uint8_t)target, .of_item = item != &d->frame};
 }
 
+/* What has no mark cannot be laid over the next frame. */
+static inline void learn_nothing(bw_decoder *d) {
+    d->mark_count = BW_MARKS_MAX;
+}
+
 static const char *walk_items(bw_decoder *d, const char *p, uint32_t node, bw_item *outer) {
     if (*p != '[') {
         note_fault(d, outer, p, "an array of items was expected");
@@ -82,7 +89,7 @@ static const char *walk_items(bw_decoder *d, const char *p, uint32_t node, bw_it
         if (*p == '{') {
             if (d->item_count == BW_ITEMS_MAX) return text_fail(d, p, "more items than a frame may have");
             bw_item *item = &d->item[d->item_count++];
-            reset_item(d, item);
+            bw_item_reset(d, item);
             p = walk_object(d, p + 1, node, item);
         } else {
             note_fault(d, outer, p, "an item that is no object");
@@ -104,10 +111,13 @@ static const char *walk_levels(bw_decoder *d, const char *p, uint32_t target, bw
     }
     item->levels_seen |= 1u << target;
     level_run run = level_run_of(d, target, item);
-    const char *after =
-        *p == '[' ? take_levels(&run, p) : level_fault(&run, p, "a list of levels was expected");
+    const bool plain = *p == '[' && run.plan->is_plain;
+    const char *after = plain ? take_levels(&run, p) : take_forms(&run, p);
+    const bool noted = d->plan->checksum.text == BW_CHECKSUM_RECEIVED && run.plan->shape == BW_SHAPE_ARRAYS;
+    if (after && noted) note_decimals(item, run.plan, p, after);
     if (after) {
-        mark(d, BW_MARK_LIST, p, after, target, item);
+        if (plain && !noted) mark(d, BW_MARK_LIST, p, after, target, item);
+        else learn_nothing(d);
         return after;
     }
     for (uint32_t side = 0; side < 2; side++) {
@@ -129,16 +139,42 @@ static inline const char *take_slot(bw_decoder *d, const char *p, uint32_t targe
     return after;
 }
 
+static const char *walk_inside(bw_decoder *d, const char *p, uint32_t node, bw_item *item) {
+    const bw_trie_node *keys = &d->plan->node[node];
+    if (*p == '{' && keys->key_count) return walk_object(d, p + 1, node, item);
+    if (*p == '[' && keys->is_array) return walk_array(d, p + 1, node, item);
+    note_fault(d, item, p, keys->key_count ? "an object was expected" : "an array was expected");
+    return skip_value(d, p);
+}
+
 static inline const char *take_value(bw_decoder *d, const char *p, const bw_trie_key *key, bw_item *item) {
     switch (key->action) {
     case BW_KEY_SLOT: return take_slot(d, p, key->target, item);
     case BW_KEY_LEVELS: return walk_levels(d, p, key->target, item);
     case BW_KEY_ITEMS: return walk_items(d, p, key->target, item);
-    default:
-        if (*p == '{') return walk_object(d, p + 1, key->target, item);
-        note_fault(d, item, p, "an object was expected");
-        return skip_value(d, p);
+    case BW_KEY_OBJECT: return walk_inside(d, p, key->target, item);
+    default: return take_value_twice(d, p, key, item);
     }
+}
+
+/* The same for a key whose value is remembered besides. */
+static const char *take_value_twice(bw_decoder *d, const char *p, const bw_trie_key *key, bw_item *item) {
+    bw_value value;
+    const char *after;
+    bw_trie_key once = {.action = key->way, .target = key->target};
+    if (*p == '"') {
+        after = take_string(d, p, &value);
+    } else {
+        after = take_value(d, p, &once, item);
+        value = (bw_value){.at = (uint32_t)(p - d->text), .bytes = (uint32_t)(after - p),
+                           .kind = *p == '{' || *p == '[' ? BW_VALUE_NESTED : BW_VALUE_BARE};
+    }
+    if (!after) return NULL;
+    learn_nothing(d);
+    item->slots |= 1u << key->also;
+    item->slot[key->also] = value;
+    if (*p == '"') note_fault(d, item, p, "a text where levels, items or an object were expected");
+    return after;
 }
 
 static const char *walk_object(bw_decoder *d, const char *p, uint32_t node, bw_item *item) {
@@ -161,14 +197,34 @@ static const char *walk_object(bw_decoder *d, const char *p, uint32_t node, bw_i
     }
 }
 
-static bool walk_frame(bw_decoder *d) {
-    reset_item(d, &d->frame);
-    const char *p = skip_space(d, d->text);
-    if (p >= d->end || *p != '{') {
-        text_fail(d, p, "no JSON object");
-        return false;
+/* Elements of an array of which the plan names some by their position; p behind the bracket. */
+static const char *walk_array(bw_decoder *d, const char *p, uint32_t node, bw_item *item) {
+    const bw_trie_node *keys = &d->plan->node[node];
+    p = skip_space(d, p);
+    if (*p == ']') return p + 1;
+    for (uint32_t at = 0;; at++) {
+        if (p >= d->end) return text_fail(d, p, "the frame ends inside an array");
+        uint32_t key = at < BW_PLAN_POSITIONS_MAX ? keys->at[at] : 0;
+        p = key ? take_value(d, p, &d->plan->key[key - 1], item) : skip_value(d, p);
+        if (!p) return NULL;
+        p = skip_space(d, p);
+        if (p >= d->end) return text_fail(d, p, "the frame ends inside an array");
+        if (*p == ']') return p + 1;
+        if (*p != ',') return text_fail(d, p, "',' or ']' expected");
+        p = skip_space(d, p + 1);
     }
-    p = walk_object(d, p + 1, 0, &d->frame);
+}
+
+static const char *walk_root(bw_decoder *d, const char *p) {
+    const bw_trie_node *root = &d->plan->node[0];
+    if (p < d->end && *p == '{' && root->key_count) return walk_object(d, p + 1, 0, &d->frame);
+    if (p < d->end && *p == '[' && root->is_array) return walk_array(d, p + 1, 0, &d->frame);
+    return text_fail(d, p, root->is_array ? "no JSON object or array" : "no JSON object");
+}
+
+static bool walk_frame(bw_decoder *d) {
+    bw_item_reset(d, &d->frame);
+    const char *p = walk_root(d, skip_space(d, d->text));
     if (!p) return false;
     if (p > d->end) {
         text_fail(d, d->end, "the frame ends inside an object");

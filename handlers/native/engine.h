@@ -5,7 +5,8 @@
  * bytes behind them (any content); they are not modified.
  *
  * A book is bound to one connection; what another one sends for it is ignored and counted, so that a
- * second connection can be opened and subscribed before the books are bound over to it. Where the venue
+ * second connection can be opened and subscribed before the books are bound over to it, or are handed over
+ * to it one by one, each at the moment its snapshot comes there. Where the venue
  * cuts nothing itself (client_cuts) or lets levels leave, give books more room than the venue's depth:
  * a message is applied whole before it is cut.
  */
@@ -36,12 +37,20 @@ bw_engine *bw_engine_new(const bw_engine_spec *spec, char *error, uint32_t error
 void bw_engine_free(bw_engine *engine);
 
 /* Adds a book (its shared-memory slot must exist, see bw_shm_writer_add_book) reachable by its
- * native symbol. Exponents are the decimals of tick and step, grown when the venue sends more.
- * Returns 0, or -1 if the symbol stands already or the table is full. */
-int bw_engine_add_book(bw_engine *engine, uint32_t book, const char *native_symbol);
+ * topic: what messages call its symbol. Exponents are the decimals of tick and step, grown when the venue
+ * sends more. Returns 0, or -1 if the symbol stands already or the table is full. */
+int bw_engine_add_book(bw_engine *engine, uint32_t book, const char *symbol);
+
+/* Prices and quantities of the book come as integers that stand for so many decimals. */
+void bw_engine_set_scale(bw_engine *engine, uint32_t book, uint32_t price_decimals,
+                         uint32_t quantity_decimals);
 
 /* Which connection carries the book from now on (a loss or gap of it then stales the book). */
 void bw_engine_bind(bw_engine *engine, uint32_t book, uint32_t connection);
+
+/* `connection` is to carry the book as soon as a snapshot of it comes there; until then it is bound as it
+ * was. For venues whose feed sends snapshots: no moment without a book that moves. */
+void bw_engine_hand_over(bw_engine *engine, uint32_t book, uint32_t connection);
 
 void bw_engine_connection_up(bw_engine *engine, uint32_t connection, int64_t now_ns);
 void bw_engine_connection_down(bw_engine *engine, uint32_t connection, uint32_t reason, int64_t now_ns);

@@ -15,62 +15,6 @@ void bw_note_liveness(bw_tracked *tracked, int64_t receive_ns) {
     book->last_data_ns = receive_ns;
 }
 
-/* Takes zeros off that only pad, until the decimals fit or are needed. */
-static void strip(int64_t *mantissa, uint8_t *decimals, uint32_t wanted) {
-    for (; *decimals > wanted && *mantissa % 10 == 0; --*decimals) *mantissa /= 10;
-}
-
-/* The decoder may leave decimals that another symbol's numbers needed: then count anew. */
-static void settle_decimals(bw_update *update, const bw_book *book) {
-    update->price_decimals = update->quantity_decimals = 0;
-    for (uint32_t side = 0; side < BW_SIDES; side++) {
-        bw_wire_level *level = update->level[side], *end = level + update->count[side];
-        for (; level < end; level++) {
-            strip(&level->price, &level->price_decimals, book->price_exponent);
-            strip(&level->quantity, &level->quantity_decimals, book->quantity_exponent);
-            if (level->price_decimals > update->price_decimals)
-                update->price_decimals = level->price_decimals;
-            if (level->quantity_decimals > update->quantity_decimals) {
-                update->quantity_decimals = level->quantity_decimals;
-            }
-        }
-    }
-}
-
-/* Whether all levels have just the decimals of the book's exponents: mostly so where a venue pads. */
-static bool are_scaled(const bw_update *update, uint32_t price, uint32_t quantity) {
-    uint32_t differs = 0;
-    for (uint32_t side = 0; side < BW_SIDES; side++) {
-        const bw_wire_level *level = update->level[side], *end = level + update->count[side];
-        for (; level < end; level++)
-            differs |= (level->price_decimals ^ price) | (level->quantity_decimals ^ quantity);
-    }
-    return differs == 0;
-}
-
-/* Brings the levels to the book's exponents, or to those it must grow to. NULL or why they do not fit. */
-static const char *scale_levels(bw_update *update, const bw_book *book, uint32_t *price_up,
-                                uint32_t *quantity_up) {
-    uint32_t price = book->price_exponent, quantity = book->quantity_exponent;
-    if (update->price_decimals > price || update->quantity_decimals > quantity) settle_decimals(update, book);
-    *price_up = update->price_decimals > price ? update->price_decimals - price : 0;
-    *quantity_up = update->quantity_decimals > quantity ? update->quantity_decimals - quantity : 0;
-    price += *price_up;
-    quantity += *quantity_up;
-    if (update->price_decimals == price && update->quantity_decimals == quantity &&
-        are_scaled(update, price, quantity))
-        return NULL;
-    bool fits = true;
-    for (uint32_t side = 0; side < BW_SIDES; side++) {
-        bw_wire_level *level = update->level[side], *end = level + update->count[side];
-        for (; level < end; level++) {
-            fits &= bw_scale(level->price, price - level->price_decimals, &level->price);
-            fits &= bw_scale(level->quantity, quantity - level->quantity_decimals, &level->quantity);
-        }
-    }
-    return fits ? NULL : "a number does not fit 64 bits at the book's exponent";
-}
-
 /* A wire level begins as a level does; what follows is ignored. */
 static inline const bw_level *as_levels(const bw_wire_level *level) {
     _Static_assert(sizeof(bw_wire_level) == sizeof(bw_level) &&
@@ -142,20 +86,28 @@ static void set_verifier(bw_engine *engine, bw_tracked *tracked, uint32_t state,
     bw_tell(engine, BW_EVENT_VERIFIER, tracked, 0, state, 0, now_ns);
 }
 
-/* The checksum after an update (or `fresh`: a snapshot). BW_REASON_CHECKSUM if it refutes the book. */
-static uint32_t check_sum(bw_engine *engine, bw_tracked *tracked, const bw_update *update, bool fresh) {
+uint32_t bw_check_sum(bw_engine *engine, bw_tracked *tracked, const bw_update *update, bool fresh) {
     bw_book *book = tracked->book;
+    const bw_checksum_spec *spec = &engine->plan->checksum;
     if (fresh) tracked->verified_run = 0;
+    if (spec->text == BW_CHECKSUM_RECEIVED && tracked->checksum) {
+        bw_checksum_note(tracked->checksum, update->fewest_decimals, fresh);
+    }
     if (!tracked->checksum || (book->verifier_state == BW_VERIFIER_SUSPENDED && !fresh))
         return BW_REASON_NONE;
-    if (!update->has_checksum || update->checksum == 0) {
+    bool empty = book->side[0].level_count + book->side[1].level_count == 0;
+    if (!update->has_checksum || (update->checksum == 0 && !empty)) {
         set_verifier(engine, tracked, BW_VERIFIER_NOT_SENT, update->receive_ns);
         return BW_REASON_NONE;
     }
-    uint32_t sent;
-    uint32_t computed =
-        bw_checksum_compute(tracked->checksum, &engine->plan->checksum, engine->store, book);
-    if (bw_checksum_from_wire(&engine->plan->checksum, update->checksum, &sent) && sent == computed) {
+    uint32_t sent, computed = bw_checksum_compute(tracked->checksum, spec, engine->store, book);
+    bool is_one = bw_checksum_from_wire(update->checksum, &sent);
+    if (sent != computed && bw_checksum_other_way(tracked->checksum, spec)) {
+        uint32_t other = bw_checksum_compute(tracked->checksum, spec, engine->store, book);
+        if (sent == other) computed = other;
+        else bw_checksum_other_way(tracked->checksum, spec);
+    }
+    if (is_one && sent == computed) {
         book->checksums_ok++;
         book->verified_by |= BW_VERIFIED_CHECKSUM;
         if (++tracked->verified_run > BW_VERIFIER_FRESH) tracked->wrong_run = 0;
@@ -164,9 +116,8 @@ static uint32_t check_sum(bw_engine *engine, bw_tracked *tracked, const bw_updat
     }
     book->checksums_bad++;
     if (book->verifier_state == BW_VERIFIER_SUSPENDED) return BW_REASON_NONE;
-    bool is_signed = engine->plan->checksum.is_signed;
     bw_tell(engine, BW_EVENT_CHECKSUM, tracked, BW_REASON_CHECKSUM, update->checksum,
-            is_signed ? (int64_t)(int32_t)computed : (int64_t)computed, update->receive_ns);
+            spec->is_signed ? (int64_t)(int32_t)computed : (int64_t)computed, update->receive_ns);
     tracked->wrong_run = tracked->verified_run <= BW_VERIFIER_FRESH ? tracked->wrong_run + 1 : 1;
     if (tracked->wrong_run <= BW_VERIFIER_WRONG_MAX) return BW_REASON_CHECKSUM;
     set_verifier(engine, tracked, BW_VERIFIER_SUSPENDED, update->receive_ns);
@@ -233,7 +184,7 @@ static uint8_t verified_by_rule(const bw_engine *engine) {
 const char *bw_apply_update(bw_engine *engine, bw_tracked *tracked, bw_update *update) {
     bw_book *book = tracked->book;
     uint32_t price_up, quantity_up;
-    const char *bad = scale_levels(update, book, &price_up, &quantity_up);
+    const char *bad = bw_fit_levels(engine, tracked, update, false, &price_up, &quantity_up);
     if (bad) return bad;
     uint32_t most = 2 * (update->count[0] + update->count[1]);
     bool reset = (price_up | quantity_up) != 0 || most > BW_RECORD_CHANGES_MAX;
@@ -255,7 +206,8 @@ const char *bw_apply_update(bw_engine *engine, bw_tracked *tracked, bw_update *u
         changes[1] = (uint32_t)(apply_side(engine, book, update, 1, bids_end) - bids_end);
     }
     book->verified_by = verified_by_rule(engine);
-    uint32_t reason = check_sum(engine, tracked, update, false);
+    uint32_t reason = BW_REASON_NONE;
+    if (!engine->plan->checksum_apart) reason = bw_check_sum(engine, tracked, update, false);
     uint32_t crossed = check_crossed(engine, tracked);
     if (!reason) reason = crossed;
     finish(engine, tracked, update, record, changes, reason ? BW_BOOK_RESYNC : BW_BOOK_LIVE, reason);
@@ -279,10 +231,12 @@ static void bound_verified(const bw_engine *engine, bw_book *book, const bw_upda
 static const char *replace(bw_engine *engine, bw_tracked *tracked, bw_update *update) {
     bw_book *book = tracked->book;
     uint32_t price_up, quantity_up;
-    const char *bad = scale_levels(update, book, &price_up, &quantity_up);
+    const char *bad = bw_fit_levels(engine, tracked, update, true, &price_up, &quantity_up);
     if (bad) return bad;
     bw_book_begin(book);
     bw_book_clear(engine->store, book);
+    if (book->quantity_exponent > tracked->quantity_ceiling)
+        book->quantity_exponent = (uint8_t)tracked->quantity_ceiling;
     bw_book_rescale(engine->store, book, price_up, quantity_up); /* an empty book always fits */
     for (uint32_t side = 0; side < BW_SIDES; side++) {
         bound_verified(engine, book, update, side);
@@ -298,8 +252,10 @@ const char *bw_apply_snapshot(bw_engine *engine, bw_tracked *tracked, bw_update 
     const char *bad = replace(engine, tracked, update);
     if (bad) return bad;
     bw_repair_done(tracked);
-    bw_sync_snapshot(&tracked->sync, update->ids.last);
-    uint32_t reason = check_sum(engine, tracked, update, true);
+    bw_sync_snapshot(&tracked->sync, update->ids.last, engine->plan->straddle);
+    uint32_t reason = BW_REASON_NONE;
+    if (engine->plan->checksum_apart) tracked->verified_run = 0;
+    else reason = bw_check_sum(engine, tracked, update, true);
     uint32_t crossed = check_crossed(engine, tracked);
     if (!reason) reason = crossed;
     uint32_t none[2] = {0, 0};
@@ -318,8 +274,7 @@ static const char *join_held(bw_engine *engine, bw_tracked *tracked, bw_update *
         *verdict = bw_sync_update(&tracked->sync, plan->sync_rule, plan->continuity, &held.ids);
         if (*verdict == BW_SYNC_GAP) return NULL;
         if (*verdict == BW_SYNC_APPLY) {
-            bw_update update = {.level = {bw_decoder_levels(engine->decoder, 0),
-                                          bw_decoder_levels(engine->decoder, 1)},
+            bw_update update = {.level = {engine->joined[0], engine->joined[1]},
                                 .count = {held.level_count[0], held.level_count[1]},
                                 .price_decimals = held.price_decimals,
                                 .quantity_decimals = held.quantity_decimals,
@@ -328,7 +283,7 @@ static const char *join_held(bw_engine *engine, bw_tracked *tracked, bw_update *
                                 .decoded_ns = last->decoded_ns};
             uint32_t price_up, quantity_up;
             bw_pending_levels(engine->pending, &tracked->held, update.level[0], update.level[1]);
-            const char *bad = scale_levels(&update, tracked->book, &price_up, &quantity_up);
+            const char *bad = bw_fit_levels(engine, tracked, &update, false, &price_up, &quantity_up);
             if (bad) return bad;
             if (!bw_book_rescale(engine->store, tracked->book, price_up, quantity_up)) {
                 return "the book does not fit 64 bits at the exponent the venue uses";
@@ -341,13 +296,13 @@ static const char *join_held(bw_engine *engine, bw_tracked *tracked, bw_update *
     return NULL;
 }
 
-const char *bw_apply_rest_snapshot(bw_engine *engine, bw_tracked *tracked, bw_update *update,
+const char *bw_apply_joined_snapshot(bw_engine *engine, bw_tracked *tracked, bw_update *update,
                                    enum bw_sync_verdict *verdict) {
     const char *bad = replace(engine, tracked, update);
     if (bad) return bad;
     bw_update last = *update;
     bool unopened = update->ids.last == -1; /* listed, not opened: right once the first update came */
-    bw_sync_rest_snapshot(&tracked->sync, update->ids.last);
+    bw_sync_joined_snapshot(&tracked->sync, update->ids.last);
     bad = join_held(engine, tracked, &last, verdict);
     bool joined = tracked->sync.phase == BW_SYNC_FOLLOWING || !unopened;
     uint32_t reason = check_crossed(engine, tracked), state = BW_BOOK_LIVE;

@@ -30,10 +30,9 @@ void bw_tell(bw_engine *engine, uint32_t type, const bw_tracked *tracked, uint32
 
 void bw_repair_ask(bw_engine *engine, bw_tracked *tracked, int64_t now_ns) {
     if (!tracked->repair_due || tracked->repair_told) return;
-    bool rest = engine->plan->sync_rule == BW_SYNC_REST_SNAPSHOT;
-    bw_event *event = bw_claim_event(engine, rest ? BW_EVENT_NEED_SNAPSHOT : BW_EVENT_NEED_RESUBSCRIBE,
-                                     tracked,
-                                     tracked->repair_reason, now_ns);
+    bool holds = bw_sync_holds(engine->plan->sync_rule);
+    uint32_t type = holds ? BW_EVENT_NEED_SNAPSHOT : BW_EVENT_NEED_RESUBSCRIBE;
+    bw_event *event = bw_claim_event(engine, type, tracked, tracked->repair_reason, now_ns);
     if (!event) return; /* a full ring: tried again with the next update */
     event->a = ++tracked->requests;
     tracked->repair_told = true;
@@ -76,8 +75,8 @@ void bw_repair_hold(bw_engine *engine, bw_tracked *tracked, const bw_update *upd
             tracked->book->gaps++;
             tracked->book->dropped += held->count;
             bw_tell(engine, BW_EVENT_GAP, tracked, BW_REASON_GAP,
-                    bw_sync_expected(&so_far, engine->plan->continuity), update->ids.first,
-                    update->receive_ns);
+                    bw_sync_expected(&so_far, engine->plan->continuity),
+                    bw_sync_got(engine->plan->continuity, &update->ids), update->receive_ns);
             bw_pending_clear(engine->pending, held);
         }
     }
@@ -123,7 +122,7 @@ static void start(bw_engine *engine, bw_tracked *tracked, int64_t now_ns) {
     tracked->repair_reason = BW_REASON_START;
     bw_repair_done(tracked);
     bw_pending_clear(engine->pending, &tracked->held);
-    if (engine->plan->sync_rule == BW_SYNC_SNAPSHOTS_ONLY) tracked->sync.phase = BW_SYNC_FOLLOWING;
+    if (engine->plan->sync_rule == BW_SYNC_SNAPSHOTS_ONLY) bw_sync_snapshot(&tracked->sync, INT64_MIN, false);
     bw_publish_state(engine, tracked, BW_BOOK_SYNCING, BW_REASON_START, now_ns);
 }
 
@@ -135,14 +134,27 @@ void bw_engine_bind(bw_engine *engine, uint32_t book, uint32_t connection) {
     bw_tracked *tracked = tracked_at(engine, book);
     if (!tracked) return;
     tracked->connection = connection;
+    tracked->heir = BW_NO_CONNECTION;
     tracked->book->connection = connection;
     bool up = connection < engine->connections_max && engine->line[connection].up;
     if (up && tracked->sync.phase == BW_SYNC_OFF) start(engine, tracked, tracked->book->state_since_ns);
 }
 
+void bw_engine_hand_over(bw_engine *engine, uint32_t book, uint32_t connection) {
+    bw_tracked *tracked = tracked_at(engine, book);
+    if (tracked && connection != tracked->connection) tracked->heir = connection;
+}
+
+bool bw_takes_over(bw_engine *engine, const bw_tracked *tracked, uint32_t connection) {
+    if (connection != tracked->heir || connection == BW_NO_CONNECTION) return false;
+    bw_engine_bind(engine, tracked->index, connection);
+    return true;
+}
+
 void bw_engine_connection_up(bw_engine *engine, uint32_t connection, int64_t now_ns) {
     if (connection >= engine->connections_max) return;
     engine->line[connection] = (bw_line){.up = true};
+    bw_forget_ids(engine, connection);
     for (uint32_t i = 0; i < engine->book_capacity; i++) {
         bw_tracked *tracked = &engine->book[i];
         if (tracked->book && tracked->connection == connection) start(engine, tracked, now_ns);
@@ -152,6 +164,7 @@ void bw_engine_connection_up(bw_engine *engine, uint32_t connection, int64_t now
 void bw_engine_connection_down(bw_engine *engine, uint32_t connection, uint32_t reason, int64_t now_ns) {
     if (connection >= engine->connections_max) return;
     engine->line[connection].up = false;
+    bw_forget_ids(engine, connection);
     for (uint32_t i = 0; i < engine->book_capacity; i++) {
         bw_tracked *tracked = &engine->book[i];
         if (!tracked->book || tracked->connection != connection) continue;
@@ -174,7 +187,7 @@ void bw_engine_set_state(bw_engine *engine, uint32_t book, uint32_t state, uint3
     if (tracked) bw_publish_state(engine, tracked, state, reason, now_ns);
 }
 
-/* -- REST snapshots ----------------------------------------------------------------------------- */
+/* -- snapshots from elsewhere ---------------------------------------------------------------------------- */
 
 enum snapshot_result { SNAPSHOT_TAKEN, SNAPSHOT_TOO_OLD, SNAPSHOT_UNDECODABLE };
 
@@ -191,11 +204,11 @@ static bool decode_rest(bw_engine *engine, const char *body, size_t bytes, bw_up
     bw_decoder *decoder = engine->decoder;
     if (!bw_decode(decoder, body, bytes)) return false;
     const bw_item *item = bw_decoder_item(decoder, 0);
-    if (!bw_decoder_classify(decoder, item, true) || item->fault) return false;
-    const bw_value *last = bw_decoder_slot(decoder, item, BW_SLOT_LAST);
-    if (!last || !bw_integer_parse(body + last->at, last->bytes, &update->ids.last)) return false;
-    const bw_value *time = bw_decoder_slot(decoder, item, BW_SLOT_TIME);
-    if (time) update->exchange_ns = bw_time_parse(engine->plan->time_format, body + time->at, time->bytes);
+    const bw_message_plan *message = bw_decoder_classify(decoder, item, true);
+    if (!message || item->fault) return false;
+    const bw_value *last = bw_decoder_slot(decoder, item, message->role[BW_SLOT_LAST]);
+    if (!last || !bw_value_integer(body, last, &update->ids.last)) return false;
+    update->exchange_ns = bw_exchange_ns(engine, item, message);
     for (uint32_t side = 0; side < BW_SIDES; side++) {
         update->level[side] = bw_decoder_levels(decoder, side) + item->level_first[side];
         update->count[side] = item->level_count[side];
@@ -220,18 +233,23 @@ void bw_engine_load_snapshot(bw_engine *engine, uint32_t book, const char *body,
         tell_result(engine, tracked, SNAPSHOT_UNDECODABLE, 0, now_ns);
         return;
     }
-    if (too_old(engine, tracked, update.ids.last)) {
+    if (tracked->scale[0] | tracked->scale[1]) bw_unscale(&update, tracked);
+    bw_repair_snapshot(engine, tracked, &update);
+}
+
+const char *bw_repair_snapshot(bw_engine *engine, bw_tracked *tracked, bw_update *update) {
+    int64_t last = update->ids.last, now_ns = update->receive_ns;
+    if (too_old(engine, tracked, last)) {
         bw_count(&engine->stats->snapshots_too_old, 1);
-        tell_result(engine, tracked, SNAPSHOT_TOO_OLD, update.ids.last, now_ns);
-        return;
+        tell_result(engine, tracked, SNAPSHOT_TOO_OLD, last, now_ns);
+        return NULL;
     }
     enum bw_sync_verdict verdict = BW_SYNC_APPLY;
     uint32_t epoch = tracked->book->epoch;
-    int64_t last = update.ids.last;
-    const char *bad = bw_apply_rest_snapshot(engine, tracked, &update, &verdict);
+    const char *bad = bw_apply_joined_snapshot(engine, tracked, update, &verdict);
     if (bad && tracked->book->epoch == epoch) { /* its own numbers do not fit: nothing was replaced */
         tell_result(engine, tracked, SNAPSHOT_UNDECODABLE, last, now_ns);
-        return;
+        return bad;
     }
     bw_count(&engine->stats->snapshots_loaded, 1);
     bw_repair_done(tracked);
@@ -240,4 +258,5 @@ void bw_engine_load_snapshot(bw_engine *engine, uint32_t book, const char *body,
         (bad || verdict == BW_SYNC_GAP || tracked->book->reason == BW_REASON_CROSSED)) {
         bw_repair_plan(engine, tracked, tracked->book->reason, now_ns);
     }
+    return NULL;
 }

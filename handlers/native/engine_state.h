@@ -7,9 +7,16 @@
 #include "engine.h"
 #include "pending.h"
 
-#define BW_SYMBOL_BYTES_MAX 40u
+#define BW_SYMBOL_BYTES_MAX 64u
+#define BW_SYMBOL_WORDS (BW_SYMBOL_BYTES_MAX / 8)
 #define BW_VERIFIER_WRONG_MAX 3u  /* repairs in a row that a checksum refutes: the recipe is what is wrong */
 #define BW_VERIFIER_FRESH 16u     /* so few right ones since the snapshot count as "right after it" */
+
+/* What messages call a book by. */
+typedef struct bw_name {
+    uint32_t bytes;
+    uint64_t word[BW_SYMBOL_WORDS]; /* zero-padded */
+} bw_name;
 
 /* One book as the engine sees it. */
 typedef struct bw_tracked {
@@ -19,6 +26,7 @@ typedef struct bw_tracked {
     bw_pending_queue held;
     uint32_t index;
     uint32_t connection;
+    uint32_t heir;            /* connection that takes over with its first snapshot, or BW_NO_CONNECTION */
     uint32_t repair_reason;   /* enum bw_reason of the repair under way */
     bool repair_due;          /* an event is to ask for a snapshot, at the latest with the next update */
     bool repair_told;         /* it has been asked for */
@@ -26,9 +34,12 @@ typedef struct bw_tracked {
     uint32_t crossed_run;
     uint32_t verified_run;    /* right checksums since the snapshot */
     uint32_t wrong_run;       /* repairs refuted by a checksum, without a time of quiet between */
-    uint32_t symbol_bytes;
-    uint64_t symbol[BW_SYMBOL_BYTES_MAX / 8]; /* zero-padded */
+    uint32_t quantity_ceiling; /* the book's quantities never get more decimals than these */
+    uint32_t scale[2];        /* decimals of the integers that stand for prices and quantities, 0: plain */
+    bw_name symbol;
 } bw_tracked;
+
+typedef struct bw_bindings bw_bindings;
 
 typedef struct bw_line {
     bool up;
@@ -41,6 +52,8 @@ typedef struct bw_update {
     uint32_t count[2];
     uint32_t price_decimals, quantity_decimals;
     bw_sync_ids ids;
+    uint8_t fewest_decimals[2]; /* see bw_item */
+    uint32_t rounded;
     bool has_checksum;
     int64_t checksum;
     int64_t exchange_ns, receive_ns, decoded_ns;
@@ -63,23 +76,70 @@ struct bw_engine {
     uint32_t crossed_max;
     uint64_t published; /* updates published so far */
     uint8_t *checksum_area;
+    bw_bindings *bindings;    /* NULL: the venue names books by their symbols alone */
+    bool bound;               /* this frame bound an id */
+    bw_wire_level *joined[2]; /* scratch for updates that were held back */
+    bw_level *audited;        /* scratch: a side of a book that is compared with a snapshot, or NULL */
     int64_t left[BW_RECORD_CHANGES_MAX]; /* prices that a cut removed */
 };
+
+/* engine.c */
+int64_t bw_exchange_ns(const bw_engine *engine, const bw_item *item, const bw_message_plan *message);
 
 static inline void bw_count(_Atomic uint64_t *counter, uint64_t more) {
     atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more,
                           memory_order_relaxed);
 }
 
+/* engine_names.c: books by the names messages have for them. */
+
+bw_tracked *bw_find_symbol(const bw_engine *engine, const char *text, uint32_t bytes);
+/* Makes the book known by a symbol that fits and is not taken. */
+void bw_name_book(bw_engine *engine, bw_tracked *tracked, const char *symbol, uint32_t bytes);
+
+bw_bindings *bw_bindings_new(uint32_t books);
+void bw_bindings_free(bw_bindings *bindings);
+bw_tracked *bw_find_bound(const bw_engine *engine, uint32_t connection, const char *text, uint32_t bytes);
+/* The id means the book on this connection from now on; false when it is too long. */
+bool bw_bind_id(bw_engine *engine, uint32_t connection, const bw_tracked *tracked, const char *text,
+                uint32_t bytes);
+/* A connection's ids mean nothing any more. */
+void bw_forget_ids(bw_engine *engine, uint32_t connection);
+/* Keeps a frame whose id is not bound yet; false when it cannot be kept. */
+bool bw_keep_early(bw_engine *engine, uint32_t connection, const char *id, uint32_t id_bytes,
+                   const char *text, size_t bytes, int64_t receive_ns);
+/* A kept frame whose id is bound by now, the oldest first, taken out; NULL: no more. *cursor starts at 0. */
+const char *bw_next_early(bw_engine *engine, uint32_t *cursor, uint32_t *connection, size_t *bytes,
+                          int64_t *receive_ns);
+
+/* engine_fit.c: numbers into the book's exponents. */
+
+/* Brings the levels to the book's exponents, or to those it must grow to; `replaces`: the book will be empty
+ * then and its exponents may be those of the ceiling. NULL or why they do not fit. */
+const char *bw_fit_levels(const bw_engine *engine, bw_tracked *tracked, bw_update *update, bool replaces,
+                          uint32_t *price_up, uint32_t *quantity_up);
+/* Integers to the decimals that the instrument gives them. */
+void bw_unscale(bw_update *update, const bw_tracked *tracked);
+
+/* engine_prove.c */
+
+/* Compares a book that follows with a snapshot, counts, and says whether they are equal. */
+bool bw_audit(bw_engine *engine, bw_tracked *tracked, const bw_update *update);
+/* A checksum that came by itself, for the book as it stands. */
+void bw_apply_checksum(bw_engine *engine, bw_tracked *tracked, const bw_update *update);
+
 /* engine_apply.c: books and records. */
+
+/* The checksum after an update (or `fresh`: a snapshot). BW_REASON_CHECKSUM if it refutes the book. */
+uint32_t bw_check_sum(bw_engine *engine, bw_tracked *tracked, const bw_update *update, bool fresh);
 
 /* Applies an update that follows, or says why it cannot be (the book is then untouched). */
 const char *bw_apply_update(bw_engine *engine, bw_tracked *tracked, bw_update *update);
 /* Replaces the book by a snapshot of the feed. */
 const char *bw_apply_snapshot(bw_engine *engine, bw_tracked *tracked, bw_update *update);
-/* A REST snapshot and what was held back for it, in one step. BW_SYNC_GAP in *verdict: the held updates
- * do not follow each other. */
-const char *bw_apply_rest_snapshot(bw_engine *engine, bw_tracked *tracked, bw_update *update,
+/* A snapshot from elsewhere and what was held back for it, in one step. BW_SYNC_GAP in *verdict: the held
+ * updates do not follow each other. */
+const char *bw_apply_joined_snapshot(bw_engine *engine, bw_tracked *tracked, bw_update *update,
                                    enum bw_sync_verdict *verdict);
 /* State and reason, with record and event, if they change. */
 void bw_publish_state(bw_engine *engine, bw_tracked *tracked, uint32_t state, uint32_t reason,
@@ -95,7 +155,11 @@ void bw_repair_plan(bw_engine *engine, bw_tracked *tracked, uint32_t reason, int
 /* Asks for what mends the book if that is due and was not told yet (a full event ring). */
 void bw_repair_ask(bw_engine *engine, bw_tracked *tracked, int64_t now_ns);
 void bw_repair_done(bw_tracked *tracked);
-/* Keeps an update until the REST snapshot is there. */
+/* A snapshot of a connection that does not carry the book: whether it carries it from now on. */
+bool bw_takes_over(bw_engine *engine, const bw_tracked *tracked, uint32_t connection);
+/* Takes a snapshot from elsewhere, if it is not too old for what was held back. NULL or what is wrong. */
+const char *bw_repair_snapshot(bw_engine *engine, bw_tracked *tracked, bw_update *update);
+/* Keeps an update until the snapshot is there. */
 void bw_repair_hold(bw_engine *engine, bw_tracked *tracked, const bw_update *update);
 void bw_line_gap(bw_engine *engine, uint32_t connection, int64_t expected, int64_t got, int64_t now_ns);
 /* Event with the four common fields set, or NULL (counted by the ring). Publish with bw_event_publish. */

@@ -53,7 +53,8 @@ static bw_engine *start_engine(const bw_feed *feed, const bw_feed_spec *spec, ch
 
 bw_feed *bw_feed_new(const bw_feed_spec *spec, char *error, uint32_t error_bytes) {
     if (!spec->connections_max || spec->connections_max > BW_FEED_CONNECTIONS_MAX ||
-        spec->poll > BW_POLL_BUSY || spec->message_bytes_max < 1024 || spec->message_bytes_max > (1u << 30)) {
+        spec->poll > BW_POLL_BUSY || spec->frames > BW_FRAMES_PROTOBUF ||
+        spec->message_bytes_max < 1024 || spec->message_bytes_max > (1u << 30)) {
         snprintf(error, error_bytes,
                  "feed: connections_max must be 1 to %u, message_bytes_max 1 KiB to 1 GiB",
                  BW_FEED_CONNECTIONS_MAX);
@@ -77,6 +78,13 @@ bw_feed *bw_feed_new(const bw_feed_spec *spec, char *error, uint32_t error_bytes
     feed->host.busy_poll_us = spec->busy_poll_us;
     feed->host.events = (bw_event_ring *)bw_reserve(sizeof *feed->host.events);
     bool ready = feed->host.events && start_descriptors(feed) == 0;
+    feed->host.binary_is_text = spec->frames != BW_FRAMES_PROTOBUF;
+    if (ready && (spec->frames == BW_FRAMES_GZIP || spec->frames == BW_FRAMES_DEFLATE)) {
+        feed->host.inflate =
+            bw_inflate_new(spec->frames == BW_FRAMES_GZIP ? BW_INFLATE_GZIP : BW_INFLATE_DEFLATE,
+                           spec->message_bytes_max);
+        ready = feed->host.inflate != NULL;
+    }
     for (uint32_t i = 0; ready && i < spec->connections_max; i++) {
         ready = bw_connection_init(&feed->connection[i], &feed->host, i);
     }
@@ -101,6 +109,7 @@ void bw_feed_free(bw_feed *feed) {
     for (uint32_t i = 0; i < feed->connections_max; i++) bw_connection_free(&feed->connection[i]);
     bw_engine_free(feed->host.engine);
     bw_tls_context_free(feed->host.tls);
+    bw_inflate_free(feed->host.inflate);
     if (feed->epoll_fd >= 0) close(feed->epoll_fd);
     if (feed->wake_fd >= 0) close(feed->wake_fd);
     if (feed->event_fd >= 0) close(feed->event_fd);

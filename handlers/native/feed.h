@@ -28,6 +28,9 @@
 
 enum bw_poll { BW_POLL_EPOLL, BW_POLL_BUSY };
 
+/* What a binary frame holds; a text frame is text everywhere. */
+enum bw_frames { BW_FRAMES_PLAIN, BW_FRAMES_GZIP, BW_FRAMES_DEFLATE, BW_FRAMES_PROTOBUF };
+
 enum bw_close_cause {   /* event CLOSED: code; what a, b and text hold */
     BW_CLOSE_ASKED = 1, /* by bw_feed_close() or stop. a: the peer's answering close code, 0 if none */
     BW_CLOSE_PEER,      /* the peer's close frame. a: its close code, text: its reason */
@@ -37,7 +40,7 @@ enum bw_close_cause {   /* event CLOSED: code; what a, b and text hold */
     BW_CLOSE_UPGRADE,   /* not answered 101. a: HTTP status (0: not HTTP), b: Retry-After in s, text */
     BW_CLOSE_PROTOCOL,  /* the peer broke RFC 6455. a: close code sent, text: which rule */
     BW_CLOSE_TOO_LARGE, /* a message above message_bytes_max. a: 1009 */
-    BW_CLOSE_UTF8,      /* text that is not UTF-8. a: 1007 */
+    BW_CLOSE_UTF8,      /* text that is not UTF-8, data that cannot be inflated. a: 1007, text: which */
     BW_CLOSE_TIMEOUT,   /* connect_timeout_ms passed before the WebSocket was open */
     BW_CLOSE_IO,        /* the transport failed while open. a: errno (ETIMEDOUT: peer is gone) */
     BW_CLOSE_SEND_FULL, /* the peer takes nothing and BW_FEED_SEND_BYTES are waiting */
@@ -62,7 +65,9 @@ typedef struct bw_feed_spec {
     int32_t cpu;                /* the loop pins itself there; -1: no pin */
     uint32_t busy_poll_us;      /* SO_BUSY_POLL where the kernel allows it; 0: off */
     uint32_t connections_max;   /* ids are below it; <= BW_FEED_CONNECTIONS_MAX */
-    uint64_t message_bytes_max; /* a larger message closes the connection (1009) */
+    uint32_t frames;            /* enum bw_frames of binary frames: text, a gzip member, a raw DEFLATE
+                                 * stream, protobuf */
+    uint64_t message_bytes_max; /* a larger message, as sent or inflated, closes the connection (1009) */
     uint32_t levels_max;        /* as in bw_engine_spec, */
     uint32_t crossed_max;       /* as there, */
     uint64_t pending_bytes;     /* and this too */
@@ -124,9 +129,16 @@ int bw_feed_close(bw_feed *feed, uint32_t connection, uint32_t code);
 
 /* Returns the new book's index (they count up from 0), -ENOSPC when all slots of the segment are
  * taken, -EEXIST for a native symbol that stands already. */
-int bw_feed_add_book(bw_feed *feed, const bw_symbol *symbol, uint32_t price_exponent,
-                     uint32_t quantity_exponent);
+typedef struct bw_book_request {
+    bw_symbol symbol;
+    char topic[72]; /* what messages call the symbol; "": its native name */
+    uint32_t price_exponent, quantity_exponent;
+    uint32_t price_scale, quantity_scale; /* decimals of integers on the wire, 0: they are plain numbers */
+} bw_book_request;
+int bw_feed_add_book(bw_feed *feed, const bw_book_request *request);
 int bw_feed_bind(bw_feed *feed, uint32_t book, uint32_t connection);
+/* See bw_engine_hand_over(); that it happened shows as the book's `connection`. */
+int bw_feed_hand_over(bw_feed *feed, uint32_t book, uint32_t connection);
 /* A REST body, copied. */
 int bw_feed_load_snapshot(bw_feed *feed, uint32_t book, const char *body, size_t bytes);
 int bw_feed_resync(bw_feed *feed, uint32_t book, uint32_t reason);

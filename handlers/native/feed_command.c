@@ -112,22 +112,31 @@ static bool symbol_stands(const bw_feed *feed, const char *native) {
 static void add_book(bw_feed *feed, uint32_t book, const bw_book_request *request, int64_t now_ns) {
     int made = bw_shm_writer_add_book(feed->shm, &request->symbol, (uint8_t)request->price_exponent,
                                       (uint8_t)request->quantity_exponent, now_ns);
-    if (made != (int)book || bw_engine_add_book(feed->host.engine, book, request->symbol.native) != 0) {
+    const char *topic = request->topic[0] ? request->topic : request->symbol.native;
+    if (made != (int)book || bw_engine_add_book(feed->host.engine, book, topic) != 0) {
         bw_feed_refuse(feed, BW_NO_CONNECTION, book, "add book", "no slot, or its symbol stands already",
                        now_ns);
+        return;
     }
+    bw_engine_set_scale(feed->host.engine, book, request->price_scale, request->quantity_scale);
 }
 
-int bw_feed_add_book(bw_feed *feed, const bw_symbol *symbol, uint32_t price_exponent,
-                     uint32_t quantity_exponent) {
+static bool request_fits(const bw_book_request *asked) {
+    bool ends = ended(asked->symbol.native, sizeof asked->symbol.native) &&
+                ended(asked->topic, sizeof asked->topic);
+    return ends && asked->price_exponent <= 18 && asked->quantity_exponent <= 18 &&
+           asked->price_scale <= 18 && asked->quantity_scale <= 18;
+}
+
+int bw_feed_add_book(bw_feed *feed, const bw_book_request *asked) {
     bw_book_request *request = malloc(sizeof *request);
     if (!request) return -ENOMEM;
-    *request = (bw_book_request){*symbol, price_exponent, quantity_exponent};
+    *request = *asked;
     pthread_mutex_lock(&feed->commands.lock);
     int result = (int)feed->books;
-    if (!ended(symbol->native, sizeof symbol->native) || price_exponent > 18 || quantity_exponent > 18) {
+    if (!request_fits(request)) {
         result = -EINVAL;
-    } else if (symbol_stands(feed, symbol->native)) {
+    } else if (symbol_stands(feed, request->symbol.native)) {
         result = -EEXIST;
     } else if (feed->books >= feed->header->book_capacity) {
         result = -ENOSPC;
@@ -165,6 +174,11 @@ static bool book_stands(bw_feed *feed, uint32_t book) {
     bool stands = book < feed->books;
     pthread_mutex_unlock(&feed->commands.lock);
     return stands;
+}
+
+int bw_feed_hand_over(bw_feed *feed, uint32_t book, uint32_t connection) {
+    if (!book_stands(feed, book) || connection >= feed->connections_max) return -EINVAL;
+    return post(feed, (bw_command){.type = BW_COMMAND_HAND_OVER, .book = book, .connection = connection});
 }
 
 int bw_feed_load_snapshot(bw_feed *feed, uint32_t book, const char *body, size_t bytes) {
@@ -238,6 +252,7 @@ static void carry_out(bw_feed *feed, const bw_command *command, int64_t now_ns) 
     case BW_COMMAND_SEND: carry_out_connection(feed, command, now_ns); break;
     case BW_COMMAND_ADD_BOOK: add_book(feed, command->book, command->payload, now_ns); break;
     case BW_COMMAND_BIND: bw_engine_bind(engine, command->book, command->connection); break;
+    case BW_COMMAND_HAND_OVER: bw_engine_hand_over(engine, command->book, command->connection); break;
     case BW_COMMAND_SNAPSHOT:
         bw_engine_load_snapshot(engine, command->book, command->payload, command->bytes, now_ns);
         break;

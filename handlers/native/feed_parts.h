@@ -12,6 +12,7 @@ enum bw_command_type {
     BW_COMMAND_CLOSE,
     BW_COMMAND_ADD_BOOK,
     BW_COMMAND_BIND,
+    BW_COMMAND_HAND_OVER,
     BW_COMMAND_SNAPSHOT,
     BW_COMMAND_RESYNC,
     BW_COMMAND_STATE,
@@ -37,12 +38,6 @@ typedef struct bw_command_ring {
     uint64_t freed;
     bw_command slot[BW_FEED_COMMANDS];
 } bw_command_ring;
-
-typedef struct bw_book_request {
-    bw_symbol symbol;
-    uint32_t price_exponent;
-    uint32_t quantity_exponent;
-} bw_book_request;
 
 struct bw_feed {
     bw_connection_host host;

@@ -83,6 +83,45 @@ enum bw_number_fault bw_decimal_parse(const char *text, size_t bytes, int64_t *m
     return settle(digits, scale - zeros - exponent, minus, mantissa, decimals);
 }
 
+int64_t bw_round(int64_t mantissa, uint32_t places) {
+    int64_t unit = bw_power_of_ten[places], sign = mantissa < 0 ? -1 : 1;
+    int64_t whole = mantissa / unit, rest = mantissa % unit * sign;
+    if (rest > unit - rest || (rest == unit - rest && whole & 1)) whole += sign;
+    return whole == 0 && mantissa != 0 ? sign : whole;
+}
+
+enum bw_number_fault bw_decimal_round(const char *text, size_t bytes, int64_t *mantissa, uint8_t *decimals) {
+    const char *p = text, *end = text + bytes;
+    bool minus = p < end && *p == '-', point = false, more = false;
+    int64_t digits = 0, scale = 0; /* value = digits / 10^scale, and `more` behind them */
+    for (p += minus; p < end && *p != 'e' && *p != 'E'; p++) {
+        if (*p == '.') {
+            point = true;
+        } else if (digits < bw_power_of_ten[BW_DECIMALS_MAX - 1]) { /* 18 digits, the last to round by */
+            digits = digits * 10 + (*p - '0');
+            scale += point;
+        } else {
+            more |= *p != '0';
+            scale -= !point;
+        }
+    }
+    int32_t exponent = 0;
+    if (p < end && !parse_exponent(p + 1, end, &exponent)) return BW_NUMBER_MALFORMED;
+    scale -= exponent;
+    if (more && digits % 10 == 5) digits++; /* a half that is more than a half; 19 digits have room for it */
+    if (more && digits % 10 == 0) digits++;
+    if (scale <= 0) return BW_NUMBER_OVERFLOW;
+    int64_t too_many = scale > (int64_t)BW_DECIMALS_MAX ? scale - BW_DECIMALS_MAX : 1;
+    if (too_many > (int64_t)BW_DECIMALS_MAX) {
+        digits = digits != 0; /* smaller than the smallest there is */
+        scale = BW_DECIMALS_MAX;
+    } else {
+        digits = bw_round(digits, (uint32_t)too_many);
+        scale -= too_many;
+    }
+    return settle((uint64_t)digits, scale, minus, mantissa, decimals);
+}
+
 /* Value of eight digits, or false if they are not all digits. */
 static bool parse_eight(const char *text, uint64_t *value) {
     uint64_t word;
@@ -186,15 +225,29 @@ static int64_t parse_iso8601(const char *text, size_t bytes) {
     return utc ? (days * 86400 + seconds) * NS_PER_S + fraction : 0;
 }
 
-int64_t bw_time_parse(uint32_t format, const char *text, size_t bytes) {
-    if (format == BW_TIME_ISO8601) return parse_iso8601(text, bytes);
+/* The unit in which a whole number is a time of our age. */
+static uint32_t unit_by_size(int64_t whole) {
+    return whole < 100000000000 ? BW_TIME_S : whole < 100000000000000 ? BW_TIME_MS
+        : whole < 100000000000000000 ? BW_TIME_US : BW_TIME_NS;
+}
+
+int64_t bw_time_of(uint32_t format, int64_t whole, uint32_t decimals) {
     static const uint32_t decimals_of[] = {[BW_TIME_S] = 9, [BW_TIME_MS] = 6, [BW_TIME_US] = 3,
                                            [BW_TIME_NS] = 0};
-    int64_t mantissa, ns;
-    uint8_t decimals;
+    int64_t ns;
+    if (format == BW_TIME_BY_SIZE && decimals == 0) format = unit_by_size(whole);
     if (format == BW_TIME_NONE || format > BW_TIME_NS) return 0;
-    if (bw_integer_parse(text, bytes, &mantissa)) decimals = 0; /* mostly, and quicker */
-    else if (bw_decimal_parse(text, bytes, &mantissa, &decimals) != BW_NUMBER_OK) return 0;
-    if (mantissa < 0 || decimals > decimals_of[format]) return 0;
-    return bw_scale(mantissa, decimals_of[format] - decimals, &ns) ? ns : 0;
+    if (whole < 0 || decimals > decimals_of[format]) return 0;
+    return bw_scale(whole, decimals_of[format] - decimals, &ns) ? ns : 0;
+}
+
+int64_t bw_time_parse(uint32_t format, const char *text, size_t bytes) {
+    if (format == BW_TIME_ISO8601) return parse_iso8601(text, bytes);
+    int64_t mantissa;
+    uint8_t decimals = 0;
+    if (!bw_integer_parse(text, bytes, &mantissa) && /* mostly, and quicker */
+        bw_decimal_parse(text, bytes, &mantissa, &decimals) != BW_NUMBER_OK) {
+        return 0;
+    }
+    return bw_time_of(format, mantissa, decimals);
 }

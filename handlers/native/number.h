@@ -20,6 +20,13 @@ enum bw_number_fault { BW_NUMBER_OK, BW_NUMBER_MALFORMED, BW_NUMBER_OVERFLOW };
 enum bw_number_fault bw_decimal_parse(const char *text, size_t bytes, int64_t *mantissa,
                                       uint8_t *decimals);
 
+/* The same for numbers whose digits do not fit: as many decimals as do, half rounded to even, never to 0.
+ * What does not fit even without decimals is an overflow. */
+enum bw_number_fault bw_decimal_round(const char *text, size_t bytes, int64_t *mantissa, uint8_t *decimals);
+
+/* mantissa / 10^places, half to even; what is not 0 is at least 1 away from it. `places` up to 18. */
+int64_t bw_round(int64_t mantissa, uint32_t places);
+
 /* A whole number with optional sign; false if it is none or does not fit. */
 bool bw_integer_parse(const char *text, size_t bytes, int64_t *value);
 
@@ -27,6 +34,9 @@ bool bw_integer_parse(const char *text, size_t bytes, int64_t *value);
 static inline bool bw_scale(int64_t mantissa, uint32_t up, int64_t *out) {
     return !__builtin_mul_overflow(mantissa, bw_power_of_ten[up], out);
 }
+
+/* The same of a number that was read already: whole / 10^decimals of the format's unit. */
+int64_t bw_time_of(uint32_t format, int64_t whole, uint32_t decimals);
 
 /* ns since the Unix epoch of a venue's time text in enum bw_time_format; 0 when it cannot be told
  * (year 1, wrong format): a time is a stamp, never a reason to lose an update. */

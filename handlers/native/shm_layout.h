@@ -132,7 +132,10 @@ typedef struct bw_book {
     uint32_t resync_reason;
     uint32_t connection;
     uint64_t dropped; /* updates that came while a snapshot was awaited, or by another connection */
-    uint64_t reserved2[4];
+    uint64_t audits;  /* snapshots that came again and were compared with the book */
+    uint64_t audit_mismatches; /* of these, those that differed: something was lost before */
+    uint64_t jumps;   /* updates that followed by the venue's rule, but not exactly */
+    uint64_t rounded; /* numbers cut to the decimals that fit a book */
 } bw_book;
 
 typedef struct bw_symbol {

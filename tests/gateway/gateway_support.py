@@ -80,14 +80,19 @@ class Writer:
         assert lib.bw_shm_writer_add_bell(self.handle, *paths) == 0
 
     def add(
-        self, symbol: str, price_exponent: int = 2, quantity_exponent: int = 4, native: str | None = None
+        self,
+        symbol: str,
+        price_exponent: int = 2,
+        quantity_exponent: int = 4,
+        native: str | None = None,
+        kind: int = 0,
     ) -> PublishedBook:
-        base, quote = symbol.split("-")
+        base, quote = symbol.split("-")[:2]
         row = ffi.new(
             "bw_symbol *",
             {
                 "canonical": symbol.encode(), "native": (native or base + quote).encode(),
-                "base": base.encode(), "quote": quote.encode(), "kind": 0,
+                "base": base.encode(), "quote": quote.encode(), "kind": kind,
             },
         )  # fmt: skip
         index = lib.bw_shm_writer_add_book(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from handlers._ffi import ffi, lib
+
+sys.path.insert(0, str(Path(__file__).parent))  # what several tests of this room share
 
 Change = tuple[int, int, int, int]  # side, price, quantity, orders
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from handlers.facts import Venue
-from handlers.lines import NEAR_END_S, Line, Phase
+from handlers.facts import WEBSOCKET_PING, Answer, Venue
+from handlers.lines import CLOSE_NORMAL, NEAR_END_S, WELCOME_S, Line, Phase
 from handlers.logs import Log
 from handlers.registry import VENUES
 
@@ -20,9 +20,13 @@ class Commands:
     def __init__(self) -> None:
         self.sent: list[str] = []
         self.dropped: list[int] = []
+        self.pings = 0
 
     def send(self, connection: int, text: str) -> None:
         self.sent.append(text)
+
+    def ping(self, connection: int) -> None:
+        self.pings += 1
 
     def drop(self, connection: int, code: int = 0) -> None:
         self.dropped.append(code)
@@ -161,3 +165,74 @@ def test_the_addresss_limit_holds_back_requests_but_not_what_keeps_the_connectio
         line.tick(turn / 10, 100)
         counts.append(len(commands.sent))
     assert counts == [1, 1, 2]
+
+
+def test_nothing_is_subscribed_before_the_welcome_and_its_interval_counts() -> None:
+    def answer(message: dict[str, object]) -> Answer:
+        return Answer("welcome", every_s=5.0) if "welcome" in message else Answer("other")
+
+    beat = replace(VENUES["bybit"].heartbeat, text=lambda number: f'{{"id":"p{number}","type":"ping"}}')
+    venue = replace(VENUES["bybit"], welcome=True, answer=answer, heartbeat=beat, on_connect=("hello",))
+    line, commands = opened("bybit", "A", venue=venue)
+    line.tick(0.0, 100)
+    assert commands.sent == ["hello"]
+    line.control(b'{"welcome":1}', 0.1)
+    for second in range(1, 12):
+        line.tick(float(second), 100)
+        line.subscriptions.seen("A")
+    assert orjson.loads(commands.sent[1])["op"] == "subscribe"
+    assert commands.sent[2:] == ['{"id":"p1","type":"ping"}', '{"id":"p2","type":"ping"}']
+
+
+def test_a_venue_that_welcomes_nobody_is_left() -> None:
+    line, commands = opened("bybit", "A", venue=replace(VENUES["bybit"], welcome=True))
+    line.tick(WELCOME_S + 0.1, 100)
+    assert commands.sent == []
+    assert commands.dropped == [CLOSE_NORMAL]
+
+
+def test_a_connection_settles_before_it_is_used() -> None:
+    line, commands = opened("coinbase", "BTC-USD", venue=replace(VENUES["coinbase"], settle_s=1.0))
+    line.tick(0.9, 100)
+    assert commands.sent == []
+    line.tick(1.0, 100)
+    assert len(commands.sent) == 2
+
+
+def test_what_the_server_asks_is_answered_at_once() -> None:
+    venue = replace(VENUES["bybit"], answer=lambda message: Answer("reply", text=f"pong {message['ping']}"))
+    line, commands = opened("bybit", "A", venue=venue)
+    assert line.control(b'{"ping":7}', 0.1) == []
+    assert commands.sent == ["pong 7"]
+    line.reconnect("over")
+    line.control(b'{"ping":8}', 0.2)
+    assert commands.sent == ["pong 7"]
+
+
+def test_a_ping_may_be_a_frame_of_the_protocol() -> None:
+    beat = replace(VENUES["okx"].heartbeat, text=WEBSOCKET_PING)
+    line, commands = opened("okx", "A", venue=replace(VENUES["okx"], heartbeat=beat))
+    for second in range(61):
+        line.tick(float(second), 100)
+        line.subscriptions.seen("A")
+    assert commands.pings == 3
+    assert WEBSOCKET_PING not in commands.sent
+
+
+def test_a_fresh_start_may_need_another_connection() -> None:
+    line, commands = opened("okx", "A", venue=replace(VENUES["okx"], resubscribe="reconnect"))
+    line.tick(0.0, 100)
+    line.subscriptions.seen("A")
+    line.resubscribe("A")
+    assert commands.dropped == [CLOSE_NORMAL]
+
+
+def test_snapshots_are_asked_for_on_the_connection() -> None:
+    venue = replace(VENUES["okx"], snapshot_request=lambda symbol, number: f"snapshot {symbol} {number}")
+    line, commands = opened("okx", "A", "B", venue=venue)
+    line.tick(0.0, 100)
+    line.snapshots.want("B", 0.0)
+    line.tick(0.1, 100)
+    assert commands.sent[1:] == ["snapshot B 1"]
+    line.connected(1.0)
+    assert line.snapshots.waiting == 0

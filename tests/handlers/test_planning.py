@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from handlers.budget import Window
 from handlers.errors import SetupError
-from handlers.facts import Rate
+from handlers.facts import Rate, Token
 from handlers.planning import affordable_snapshot, paced_s, plan
 from handlers.registry import VENUES
 
@@ -52,3 +52,18 @@ def test_a_connection_limit_and_a_message_limit_both_count() -> None:
 def test_too_many_symbols_are_an_error_that_says_how_many_fit() -> None:
     with pytest.raises(SetupError, match="need 4 connections of 3"):
         plan(OKX, names(100), 3)
+
+
+def test_greetings_tokens_and_snapshots_on_the_connection_cost_as_well() -> None:
+    htx, kucoin = VENUES["htx"], VENUES["kucoin"]
+    start = plan(htx, names(150), 60)
+    assert start.connections == 2
+    assert start.request_s == pytest.approx(74 * 0.12), (
+        "a snapshot in 120 ms is slower than 20 requests in 1 s"
+    )
+    settled = plan(replace(htx, settle_s=2.0), names(150), 60)
+    assert settled.request_s == pytest.approx(2.0 + start.request_s)
+    token = Token("/bullet", str, weight=10)
+    told = plan(replace(kucoin, token=token), names(250), 60)
+    assert told.rest_requests == 1 + 2
+    assert told.rest_weight == kucoin.limits.symbols_weight + 2 * 10

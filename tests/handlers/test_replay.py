@@ -26,17 +26,17 @@ def payload(name: str) -> dict[str, Any]:
 
 def replay(name: str, told: dict[str, Any], **settings: Any) -> Replay:
     venue: Venue = replace(VENUES[name], depth=told.get("depth", VENUES[name].depth))
-    return Replay(
-        venue,
-        [Instrument(told["symbol"], "A", "B", told["price_decimals"], told["quantity_decimals"])],
-        **settings,
-    )
+    scales = {name: told[name] for name in ("price_scale", "quantity_scale") if name in told}
+    row = Instrument(told["symbol"], "A", "B", told["price_decimals"], told["quantity_decimals"], **scales)
+    return Replay(venue, [row], **settings)
 
 
 def play(run: Replay, told: dict[str, Any]) -> None:
     for frame in told["frames"]:
-        if isinstance(frame, dict):
+        if isinstance(frame, dict) and "rest" in frame:
             run.snapshot(told["symbol"], frame["rest"].encode())
+        elif isinstance(frame, dict):
+            run.frame(bytes.fromhex(frame["hex"]))
         else:
             run.frame(frame.encode())
 

@@ -101,7 +101,7 @@ async def test_a_refusal_opens_the_breaker_for_everybody(
         with pytest.raises(RestError, match="refused by Binance") as again:
             await other.get("/x")
         assert wait - 5 < again.value.retry_s <= wait
-        assert rest.budget.state().reason == f"HTTP {status}"
+        assert rest.budget.state().reason.startswith(f"HTTP {status}: ")
     assert len(server.seen) == 1
 
 

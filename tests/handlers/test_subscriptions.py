@@ -157,6 +157,22 @@ def test_too_many_symbols_for_the_connections_is_a_clear_error() -> None:
     assert "60 symbols" in caught.value.do
 
 
+def test_the_venues_own_number_of_connections_counts_too() -> None:
+    venue = replace(OKX, limits=replace(OKX.limits, connections=2))
+    assert len(shard(venue, symbols(60), 63)) == 2
+    with pytest.raises(SetupError, match="need 3 connections of 2"):
+        shard(venue, symbols(61), 63)
+
+
+def test_what_was_given_up_stands_when_its_data_comes_all_the_same() -> None:
+    subscriptions = Subscriptions.of(BINANCE, ["BTCUSDT"])
+    subscriptions.take(0.0)
+    subscriptions.give_up("BTCUSDT")
+    assert subscriptions.overdue(100.0) == ([], False)
+    subscriptions.seen("BTCUSDT")
+    assert states(subscriptions) == ["standing"]
+
+
 def test_states_are_counted() -> None:
     subscriptions = Subscriptions.of(BINANCE, symbols(3))
     assert subscriptions.count(State.WANTED) == 3
@@ -169,3 +185,47 @@ def test_the_oldest_unanswered_request_has_an_age() -> None:
     assert subscriptions.unanswered_s(5.0) == 4.0
     subscriptions.answer(Answer("taken", request="1"), 6.0)
     assert subscriptions.unanswered_s(7.0) == 0
+
+
+def test_what_a_listing_answer_leaves_out_was_refused_without_a_word() -> None:
+    subscriptions = Subscriptions.of(BINANCE, ["GOOD", "BAD"])
+    subscriptions.take(0.0)
+    assert subscriptions.answer(Answer("listed", symbols=("GOOD",), request="1"), 0.1) == ["BAD"]
+    assert states(subscriptions) == ["standing", "refused"]
+    assert subscriptions.answer(Answer("listed", request="7"), 0.2) == []
+
+
+def test_an_answer_to_a_request_nobody_made_is_not_taken_for_another() -> None:
+    subscriptions = Subscriptions.of(BINANCE, ["BTCUSDT"])
+    subscriptions.take(0.0)
+    assert subscriptions.answer(Answer("refused", request="snapshot-1"), 0.1) == []
+    assert states(subscriptions) == ["requested"]
+
+
+def test_where_nothing_is_acknowledged_the_first_data_proves_it_and_a_fresh_start_does_not_wait() -> None:
+    subscriptions = Subscriptions.of(replace(OKX, acknowledges=False), ["BTC-USDT"])
+    subscriptions.take(0.0)
+    assert subscriptions.overdue(OVERDUE_S + 1) == ([], False)
+    subscriptions.seen("BTC-USDT")
+    assert states(subscriptions) == ["standing"]
+    subscriptions.resubscribe("BTC-USDT")
+    sent = [orjson.loads(text)["op"] for text in everything(subscriptions, 20.0)]
+    assert sent == ["unsubscribe", "subscribe"]
+    late, _ = subscriptions.overdue(500.0)
+    assert late == ["BTC-USDT"]
+
+
+def test_a_request_that_replaces_what_stood_names_all_that_stands() -> None:
+    venue = replace(OKX, whole_set=True, resubscribe="again", unsubscribe=None)
+    venue = replace(venue, limits=replace(venue.limits, subscriptions_per_request=2))
+    subscriptions = Subscriptions.of(venue, "ABC")
+
+    def named() -> list[str]:
+        return [one["instId"] for one in orjson.loads(subscriptions.take(0.0) or "")["args"]]
+
+    assert named() == ["A", "B"]
+    assert named() == ["A", "B", "C"]
+    for symbol in "ABC":
+        subscriptions.seen(symbol)
+    subscriptions.resubscribe("B")
+    assert named() == ["A", "B", "C"]

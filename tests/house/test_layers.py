@@ -81,7 +81,7 @@ def test_simulator_and_handlers_know_nothing_of_each_other() -> None:
 
 
 def test_venue_files_are_facts_without_sockets() -> None:
-    io = {"socket", "ssl", "asyncio", "aiohttp", "websockets", "threading", "time", "http"}
+    io = {"socket", "ssl", "asyncio", "aiohttp", "websockets", "threading", "http"}
     wrong = [
         f"{path}:{line} imports {module}"
         for path in sources(".py")

@@ -1,8 +1,9 @@
 """An independent client for test_ccxt.py: ccxt.pro, unmodified but for its URLs and its CA.
 
-Runs in an environment of its own. Argument: one JSON object (exchange, websocket_url, rest_url, ca_file,
 Runs in an environment of its own. Argument: a JSON object (exchange, websocket_url, rest_url, ca_file,
-symbol has a book, then an answer to each line on stdin: the books as they are at that moment.
+symbols, limit, and perhaps options of ccxt and a query for its spot address). On stdout, in JSON lines: the
+markets it loaded, then that it is watching once every symbol has a book, then an answer to each line on
+stdin, the books as they are at that moment.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import ccxt.pro
+
+CCXT_NAMES = {"gateio": "gate"}
 
 
 def redirect(value: Any, hosts: dict[str, str]) -> Any:
@@ -40,11 +43,19 @@ async def watch(exchange: Any, symbol: str, limit: int | None, updates: dict[str
 
 async def main(order: dict[str, Any]) -> None:
     """Watch the symbols; answer until stdin ends."""
-    exchange = getattr(ccxt.pro, order["exchange"])({"cafile": order["ca_file"], "newUpdates": False})
+    name = CCXT_NAMES.get(order["exchange"], order["exchange"])
+    exchange = getattr(ccxt.pro, name)({"cafile": order["ca_file"], "newUpdates": False})
     hosts = {"https": order["rest_url"], "wss": "/".join(order["websocket_url"].split("/")[:3])}
     exchange.urls["api"] = redirect(exchange.urls["api"], hosts)
-    if order["exchange"] in ("binance", "okx", "bybit"):
+    if order["exchange"] in ("binance", "okx", "bybit", "bitget", "gateio", "kucoin"):
         exchange.options["fetchMarkets"] = {"types": ["spot"]}
+    elif order["exchange"] == "htx":
+        exchange.options["fetchMarkets"] = {"types": {"spot": True}}
+    if order["exchange"] == "gemini":
+        exchange.options["fetchCurrencies"] = {"webApiEnable": False}  # reads them off a web page
+    exchange.options = exchange.deep_extend(exchange.options, order.get("options", {}))
+    if "spot_query" in order:
+        exchange.urls["api"]["spot"] += order["spot_query"]
     loop = asyncio.get_running_loop()
     try:
         await exchange.load_markets()

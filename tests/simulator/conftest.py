@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 import websockets
+from dialects import DIALECTS
 
 from appliance.simulator import Simulator, SimulatorSettings
 
@@ -34,6 +35,7 @@ QUESTIONS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "bybit": ('{"op":"ping","req_id":"mark"}', lambda m: m.get("ret_msg") == "pong"),
     "kraken": ('{"method":"ping","req_id":987654}', lambda m: m.get("method") == "pong"),
 }
+QUESTIONS.update({name: (each.question, each.is_answer) for name, each in DIALECTS.items()})
 
 
 class Client:
@@ -43,13 +45,15 @@ class Client:
         self.exchange = exchange
         self.connection = connection
 
-    async def send(self, message: Json | str) -> None:
+    async def send(self, message: Any) -> None:
         """Send text, or an object as JSON."""
         await self.connection.send(message if isinstance(message, str) else json.dumps(message))
 
     async def text(self) -> str:
         """The next message as it came."""
         received = await self.connection.recv()
+        if self.exchange in DIALECTS:
+            return DIALECTS[self.exchange].text(received)
         assert isinstance(received, str)
         return received
 
@@ -67,6 +71,8 @@ class Client:
             message = await self.receive()
             if is_answer(message):
                 return messages
+            if self.exchange in DIALECTS and DIALECTS[self.exchange].is_heartbeat(message):
+                continue
             if not (isinstance(message, dict) and message.get("channel") in ("heartbeat", "heartbeats")):
                 messages.append(message)
 
@@ -165,6 +171,9 @@ class Rebuilt:
 
     def apply(self, message: Json) -> None:
         """One message of the book; others are passed over."""
+        if self.exchange in DIALECTS:
+            DIALECTS[self.exchange].apply(self, message)
+            return
         getattr(self, f"_{self.exchange}")(message)
 
     def _binance(self, message: Json) -> None:
@@ -235,6 +244,8 @@ class Rebuilt:
 
 def native(exchange: str, symbol: str) -> str:
     """The exchange's name of a canonical symbol."""
+    if exchange in DIALECTS:
+        return DIALECTS[exchange].native(symbol)
     return symbol.replace("-", {"binance": "", "bybit": "", "kraken": "/"}.get(exchange, "-"))
 
 
@@ -260,10 +271,13 @@ SUBSCRIBE: dict[str, Callable[[list[str]], Json]] = {
 
 def subscription(exchange: str, symbol: str) -> Json:
     """The request that follows a symbol."""
+    if exchange in DIALECTS:
+        return DIALECTS[exchange].subscribe(native(exchange, symbol))
     return SUBSCRIBE[exchange]([native(exchange, symbol)])
 
 
 DEPTH = {"binance": None, "coinbase": None, "okx": 400, "bybit": 200, "kraken": 100}
+DEPTH.update({name: each.depth for name, each in DIALECTS.items()})
 
 
 class Follower:
@@ -277,7 +291,9 @@ class Follower:
         self.seen: list[Any] = []
 
     async def load(self) -> None:
-        """Binance: the snapshot over REST, all 5000 levels."""
+        """Binance: the snapshot over REST, all 5000 levels; others in their own way, or not at all."""
+        if self.played.exchange in DIALECTS:
+            await DIALECTS[self.played.exchange].load(self)
         if self.played.exchange == "binance":
             snapshot = await self.played.get("/api/v3/depth", symbol=self.name, limit="5000")
             self.book.clear()
@@ -286,6 +302,9 @@ class Follower:
 
     async def request(self) -> None:
         """Subscribe, without reading what comes."""
+        if self.played.exchange in DIALECTS:
+            for message in DIALECTS[self.played.exchange].before:
+                await self.client.send(message)
         await self.client.send(subscription(self.played.exchange, self.symbol))
         await self.load()
 
@@ -309,6 +328,11 @@ class Follower:
             {plain(key): plain(value) for key, value in each.items()}
             for each in (self.book.bids, self.book.asks)
         ]
+        if self.played.exchange in DIALECTS and not DIALECTS[self.played.exchange].windowed:
+            mine = [
+                dict(sorted(side.items(), key=lambda each: sign * Decimal(each[0]))[: len(true)])
+                for side, true, sign in zip(mine, (bids, asks), (-1, 1), strict=True)
+            ]
         return mine == [bids, asks]
 
 
@@ -335,8 +359,12 @@ async def play(state_dir: Path) -> AsyncIterator[Play]:
                 limits=False,
                 state_dir=state_dir,
             )
-            simulator = await stack.enter_async_context(Simulator(replace(chosen, **settings)))
+            chosen = replace(chosen, **settings)
+            simulator = await stack.enter_async_context(Simulator(chosen))
             session = await stack.enter_async_context(aiohttp.ClientSession())
+            if chosen.paused:
+                # tests that step want the first message now
+                simulator.hosts[exchange].exchange.snapshot_seconds = 0.0
             played = Played(simulator, exchange, session)
             await stack.enter_async_context(played.stack)
             return played
@@ -358,3 +386,9 @@ def follow() -> Callable[..., Awaitable[Follower]]:
         return follower
 
     return start
+
+
+@pytest.fixture
+def rebuild() -> type[Rebuilt]:
+    """A book out of messages that come from elsewhere than the simulator."""
+    return Rebuilt

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from appliance.simulator.flow import CHANGES_MAX, Flow
 from appliance.simulator.instruments import make_instrument
 from appliance.simulator.numbers import fixed, shortest
 
-SYMBOLS = st.sampled_from(["BTC-USDT", "ETH-USD", "DOGE-USDT", "PEPE-USDT", "ETH-BTC"])
+SYMBOLS = st.sampled_from(["BTC-USDT", "ETH-USD", "DOGE-USDT", "PEPE-USDT", "ETH-BTC", "BTC-PERPETUAL"])
 
 
 @settings(max_examples=40, deadline=None)
@@ -103,7 +104,36 @@ def test_decimal_text(units: int, decimals: int) -> None:
     assert short == (text.rstrip("0").rstrip(".") if "." in text else text)
 
 
-@pytest.mark.parametrize("name", ["", "BTC", "BTC-", "-USDT", "BTC-USDT-SWAP", "BTC/USDT", "B C-USDT"])
+@pytest.mark.parametrize(
+    ("name", "kind", "quote"),
+    [
+        ("BTC-USDT", "spot", "USDT"),
+        ("BTC-USDT-PERPETUAL", "linear", "USDT"),
+        ("BTC-USDC-PERPETUAL", "linear", "USDC"),
+        ("BTC-PERPETUAL", "inverse", "USD"),
+    ],
+)
+def test_kinds_have_canonical_names(name: str, kind: str, quote: str) -> None:
+    instrument = make_instrument(name.lower())
+    assert (instrument.symbol, instrument.kind, instrument.quote) == (name, kind, quote)
+    assert instrument.base == "BTC"
+
+
+def test_quantities_are_whole_lots() -> None:
+    instrument = replace(make_instrument("BTC-PERPETUAL"), lot=10)
+    flow = Flow(instrument, 200, "lots")
+    for _ in range(200):
+        assert all(each.quantity % 10 == 0 for each in flow.step())
+    dollars = [quantity for side in flow.book.sides for quantity, _ in side.levels.values()]
+    assert all(each % 10 == 0 for each in dollars)
+    assert statistics.mean(dollars) > 5000  # dollars, not coins
+    assert instrument.step_text == "10"
+
+
+NAMES = ["", "BTC", "BTC-", "-USDT", "BTC-USDT-SWAP", "BTC/USDT", "B C-USDT", "-PERPETUAL", "A-B-C-PERPETUAL"]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_bad_symbols_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="BASE-QUOTE"):
         make_instrument(name)

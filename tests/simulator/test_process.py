@@ -17,6 +17,7 @@ import pytest
 import trustme
 
 from appliance.simulator.certificates import open_authority
+from appliance.simulator.exchanges import EXCHANGES
 
 COMMAND = (sys.executable, "-m", "appliance.simulator")
 
@@ -31,7 +32,7 @@ async def start(*arguments: str) -> tuple[asyncio.subprocess.Process, dict[str, 
 async def test_ready_line_strict_tls_and_clean_end(tmp_path: Path, number: signal.Signals) -> None:
     process, ready = await start("--symbols", "BTC", "--state-dir", str(tmp_path), "--levels", "50")
     try:
-        assert set(ready["exchanges"]) == {"binance", "coinbase", "okx", "bybit", "kraken"}
+        assert set(ready["exchanges"]) == set(EXCHANGES)
         context = ssl.create_default_context(cafile=ready["ca_file"])
         context.verify_flags |= ssl.VERIFY_X509_STRICT
         for where in ready["exchanges"].values():
@@ -95,6 +96,7 @@ def test_several_processes_make_one_authority(tmp_path: Path) -> None:
         (("--symbols", "BTC-USDT-SWAP"), 64, "BASE-QUOTE"),
         (("--faults", "nosuch.json"), 78, "nosuch.json"),
         (("--rate", "fast"), 2, "--rate"),
+        (("--option", "bitget.form=1999"), 64, "bitget.form=2026-09|"),
     ],
 )
 def test_it_says_why_it_cannot_start(

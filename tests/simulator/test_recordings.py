@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
-import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dialects import DIALECTS
+from message_shapes import paths, recorded_texts
 
 RECORDINGS = {
     "binance": "binance/cryptofeed-spot-depth100ms-2021.jsonl",
@@ -17,20 +18,6 @@ RECORDINGS = {
     "bybit": "bybit/cryptofeed-v5-spot-orderbook200-2026.jsonl",
     "kraken": "kraken/pykrakensdk-v2-book10-checksum-2023-decimals-restored.jsonl",
 }
-
-
-def shape(value: Any) -> Any:
-    """Keys in order and kinds of values; a list is the set of its elements' shapes."""
-    if isinstance(value, dict):
-        return tuple((key, shape(each)) for key, each in value.items())
-    if isinstance(value, list):
-        return frozenset(shape(each) for each in value)
-    if not isinstance(value, str):
-        return type(value).__name__
-    if re.fullmatch(r"-?\d+(\.\d+)?", value):
-        return "number"
-    iso = re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", value)
-    return "time" if iso else value if value in ("snapshot", "update", "delta", "depthUpdate") else "text"
 
 
 def kind(exchange: str, message: Any) -> str | None:
@@ -62,16 +49,6 @@ def recorded(path: Path) -> list[Any]:
     return [json.loads(line["raw"], parse_float=str) for line in lines if not line.get("rest")]
 
 
-def flat(found: Any) -> set[str]:
-    """A shape as the set of its paths, so that an empty side does not count."""
-    if isinstance(found, tuple):
-        order = ">".join(key for key, _ in found)
-        return {order} | {f"{key}.{each}" for key, inner in found for each in flat(inner)}
-    if isinstance(found, frozenset):
-        return {f"[]{each}" for inner in found for each in flat(inner)}
-    return {str(found)}
-
-
 @pytest.mark.parametrize("exchange", sorted(RECORDINGS))
 async def test_messages_have_the_shape_of_recorded_ones(
     play: Any, follow: Any, captures: Path, exchange: str
@@ -83,7 +60,7 @@ async def test_messages_have_the_shape_of_recorded_ones(
     for message in recorded(path):
         name = kind(exchange, message)
         if name is not None:
-            real.setdefault(name, set()).update(flat(shape(message)))
+            real.setdefault(name, set()).update(paths(message))
     played = await play(exchange)
     follower = await follow(played)
     await played.step(50, "BTC-USDT")
@@ -92,7 +69,7 @@ async def test_messages_have_the_shape_of_recorded_ones(
     for message in follower.seen:
         name = kind(exchange, message)
         if name is not None:
-            mine.setdefault(name, set()).update(flat(shape(message)))
+            mine.setdefault(name, set()).update(paths(message))
     compared = real.keys() & mine.keys()
     assert compared >= {"update"} or compared >= {"snapshot", "delta"}
     if exchange == "kraken":
@@ -101,3 +78,40 @@ async def test_messages_have_the_shape_of_recorded_ones(
         real["snapshot"] = real["snapshot"] - {keys} | {f"{keys}>timestamp", "data.[]timestamp.time"}
     for name in compared:
         assert mine[name] == real[name], name
+
+
+# consecutive messages of real books: file, how the same channel is named there
+CONSECUTIVE = [
+    ("phemex", "cryptofeed-orderbook-scaled-2021.jsonl", {}),
+    ("ascendex", "cryptofeed-spot-v1-depth-2021.jsonl", {}),
+    ("ascendex", "cryptofeed-futures-v2-depth-2022.jsonl", {}),
+    ("deribit", "cryptofeed-v2-options-raw-2021.jsonl", {".raw": ".100ms"}),
+]
+
+
+@pytest.mark.parametrize(("exchange", "file", "renamed"), CONSECUTIVE)
+def test_the_client_that_follows_the_simulator_follows_the_real_exchange(
+    rebuild: Any, captures: Path, exchange: str, file: str, renamed: dict[str, str]
+) -> None:
+    """The rules by which the tests' client judges the simulator hold for recorded books too."""
+    path = captures / exchange / file
+    if not path.exists():
+        pytest.skip(f"no recording {path}")
+    books: dict[str, Any] = {}
+    for text in recorded_texts(path):
+        for theirs, ours in renamed.items():
+            text = text.replace(theirs, ours)
+        message = json.loads(text, parse_float=str)
+        if not DIALECTS[exchange].is_book(message):
+            continue
+        data = message.get("params", {}).get("data", message)
+        name = data.get("symbol") or data.get("instrument_name")
+        book = books.setdefault(name, rebuild(exchange, name))
+        book.apply(message)
+        if book.bids and book.asks:
+            assert max(map(float, book.bids)) < min(map(float, book.asks))
+        if exchange == "phemex":
+            assert max(len(book.bids), len(book.asks)) <= 30
+    applied = [book.applied for book in books.values()]
+    assert len(applied) >= 10
+    assert sum(applied) > 10 + len(applied)

@@ -1,16 +1,20 @@
 """Run under the counting allocator: streams updates over TLS into the loop, prints what it allocated.
 
-Arguments: poll mode, directory for the segment. Prints one line of JSON: updates streamed while counting,
-and the counts of malloc, calloc, realloc, memalign, free, mmap and munmap on the loop's thread.
+Arguments: poll mode, directory for the segment, what frames hold (``Venue.frames``). Prints one line of
+JSON: updates streamed while counting, and the counts of malloc, calloc, realloc, memalign, free, mmap and
+munmap on the loop's thread.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
+import gzip
 import json
 import ssl
 import sys
+import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import trustme
@@ -36,7 +40,13 @@ def message(number: int) -> str:
     )
 
 
-async def main(poll: str, directory: Path) -> None:
+def packed(text: str, frames: str) -> str | bytes:
+    if frames == "gzip":
+        return gzip.compress(text.encode(), 1)
+    return zlib.compress(text.encode(), 1, -15) if frames == "deflate" else text
+
+
+async def main(poll: str, directory: Path, frames: str) -> None:
     counter = ctypes.CDLL(None)
     ca = trustme.CA()
     ca.cert_pem.write_to_path(directory / "ca.pem")
@@ -45,7 +55,8 @@ async def main(poll: str, directory: Path) -> None:
     settings = FeedSettings(
         "bybit", directory, directory, ca_file=directory / "ca.pem", poll=poll, levels_max=500
     )
-    feed = NativeFeed(VENUES["bybit"], settings, books=1, connections=1)
+    venue = replace(VENUES["bybit"], frames=frames)
+    feed = NativeFeed(venue, settings, books=1, connections=1)
     feed.add_book(Instrument("BTCUSDT", "BTC", "USDT", price_decimals=1, quantity_decimals=0))
     feed.bind(0, 0)
     feed.start()
@@ -58,11 +69,11 @@ async def main(poll: str, directory: Path) -> None:
 
     async def talk(connection: ServerConnection) -> None:
         for number in range(1, WARM_UP + 1):
-            await connection.send(message(number))
+            await connection.send(packed(message(number), frames))
         await applied(WARM_UP)
         counter.count_alloc_start()
         for number in range(WARM_UP + 1, WARM_UP + COUNTED + 1):
-            await connection.send(message(number))
+            await connection.send(packed(message(number), frames))
             if number % 1000 == 0:
                 await connection.ping(str(number).encode())
         await applied(WARM_UP + COUNTED)
@@ -82,4 +93,4 @@ async def main(poll: str, directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
+    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else "plain"))

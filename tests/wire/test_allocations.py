@@ -18,6 +18,15 @@ def test_ten_thousand_updates_over_tls_allocate_nothing(allocations: Count, poll
     assert seen == dict.fromkeys(seen, 0)
 
 
+@pytest.mark.parametrize("frames", ["gzip", "deflate"])
+def test_inflating_ten_thousand_frames_allocates_nothing(
+    allocations: Count, frames: str, shm_dir: Path
+) -> None:
+    seen = allocations(SCRIPT, "bw-feed", "epoll", shm_dir, frames)
+    assert seen.pop("updates") == 10000
+    assert seen == dict.fromkeys(seen, 0)
+
+
 def test_the_counter_counts(allocations: Count, shm_dir: Path) -> None:
     seen = allocations(SCRIPT, "", "epoll", shm_dir)
     assert seen["malloc"] > 10000  # the server in Python, in the same process

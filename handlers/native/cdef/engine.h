@@ -13,8 +13,11 @@ typedef struct bw_engine_spec {
 } bw_engine_spec;
 bw_engine *bw_engine_new(const bw_engine_spec *spec, char *error, uint32_t error_bytes);
 void bw_engine_free(bw_engine *engine);
-int bw_engine_add_book(bw_engine *engine, uint32_t book, const char *native_symbol);
+int bw_engine_add_book(bw_engine *engine, uint32_t book, const char *symbol);
+void bw_engine_set_scale(bw_engine *engine, uint32_t book, uint32_t price_decimals,
+                         uint32_t quantity_decimals);
 void bw_engine_bind(bw_engine *engine, uint32_t book, uint32_t connection);
+void bw_engine_hand_over(bw_engine *engine, uint32_t book, uint32_t connection);
 void bw_engine_connection_up(bw_engine *engine, uint32_t connection, int64_t now_ns);
 void bw_engine_connection_down(bw_engine *engine, uint32_t connection, uint32_t reason, int64_t now_ns);
 void bw_engine_frame(bw_engine *engine, uint32_t connection, const char *text, size_t bytes,
@@ -38,7 +41,12 @@ typedef struct bw_wire_level {
     uint8_t quantity_decimals;
     uint16_t reserved;
 } bw_wire_level;
-enum bw_value_kind { BW_VALUE_STRING, BW_VALUE_BARE, BW_VALUE_NESTED };
+enum bw_value_kind {
+    BW_VALUE_STRING,
+    BW_VALUE_BARE,
+    BW_VALUE_NESTED,
+    BW_VALUE_VARINT,
+};
 typedef struct bw_value {
     uint32_t at;
     uint32_t bytes;
@@ -52,9 +60,11 @@ typedef struct bw_item {
     uint32_t level_count[2];
     uint8_t price_decimals;
     uint8_t quantity_decimals;
+    uint16_t rounded;
+    uint8_t fewest_decimals[2];
     uint32_t fault_at;
     const char *fault;
-    bw_value slot[16];
+    bw_value slot[24];
 } bw_item;
 typedef struct bw_decoder bw_decoder;
 bw_decoder *bw_decoder_new(const bw_plan *plan, uint32_t levels_max);
@@ -65,5 +75,6 @@ uint32_t bw_decoder_items(const bw_decoder *decoder);
 const bw_item *bw_decoder_item(const bw_decoder *decoder, uint32_t item);
 const bw_item *bw_decoder_frame(const bw_decoder *decoder);
 bw_wire_level *bw_decoder_levels(const bw_decoder *decoder, uint32_t side);
+bool bw_value_integer(const char *text, const bw_value *value, int64_t *number);
 int bw_value_unescape(const char *text, const bw_value *value, char *out, size_t room);
 const char *bw_decoder_variant(const bw_decoder *decoder);

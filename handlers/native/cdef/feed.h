@@ -2,6 +2,7 @@
 #define BW_FEED_COMMANDS ...
 #define BW_FEED_SEND_BYTES ...
 enum bw_poll { BW_POLL_EPOLL, BW_POLL_BUSY };
+enum bw_frames { BW_FRAMES_PLAIN, BW_FRAMES_GZIP, BW_FRAMES_DEFLATE, BW_FRAMES_PROTOBUF };
 enum bw_close_cause {
     BW_CLOSE_ASKED = 1,
     BW_CLOSE_PEER,
@@ -33,6 +34,7 @@ typedef struct bw_feed_spec {
     int32_t cpu;
     uint32_t busy_poll_us;
     uint32_t connections_max;
+    uint32_t frames;
     uint64_t message_bytes_max;
     uint32_t levels_max;
     uint32_t crossed_max;
@@ -75,9 +77,15 @@ int bw_feed_connect(bw_feed *feed, const bw_connect_spec *spec);
 int bw_feed_send_text(bw_feed *feed, uint32_t connection, const char *text, size_t bytes);
 int bw_feed_send_ping(bw_feed *feed, uint32_t connection);
 int bw_feed_close(bw_feed *feed, uint32_t connection, uint32_t code);
-int bw_feed_add_book(bw_feed *feed, const bw_symbol *symbol, uint32_t price_exponent,
-                     uint32_t quantity_exponent);
+typedef struct bw_book_request {
+    bw_symbol symbol;
+    char topic[72];
+    uint32_t price_exponent, quantity_exponent;
+    uint32_t price_scale, quantity_scale;
+} bw_book_request;
+int bw_feed_add_book(bw_feed *feed, const bw_book_request *request);
 int bw_feed_bind(bw_feed *feed, uint32_t book, uint32_t connection);
+int bw_feed_hand_over(bw_feed *feed, uint32_t book, uint32_t connection);
 int bw_feed_load_snapshot(bw_feed *feed, uint32_t book, const char *body, size_t bytes);
 int bw_feed_resync(bw_feed *feed, uint32_t book, uint32_t reason);
 int bw_feed_set_state(bw_feed *feed, uint32_t book, uint32_t state, uint32_t reason);

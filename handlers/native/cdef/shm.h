@@ -78,6 +78,10 @@ typedef struct bw_book {
     uint32_t resync_reason;
     uint32_t connection;
     uint64_t dropped;
+    uint64_t audits;
+    uint64_t audit_mismatches;
+    uint64_t jumps;
+    uint64_t rounded;
     ...;
 } bw_book;
 typedef struct bw_symbol {

@@ -1,4 +1,4 @@
-/* libFuzzer target: frames of all five plans, through every decoder variant and the whole engine.
+/* libFuzzer target: frames of nine plans, through every decoder variant and the whole engine.
  *
  * First byte: venue, and which variant of the book. The rest is cut at newlines into frames ('R' in front:
  * a REST body). Besides what the sanitizers see: all decoder variants must agree, and a mirror that applies
@@ -31,7 +31,8 @@ typedef struct rig {
 } rig;
 
 static rig rigs[VENUE_COUNT];
-static const char *const symbol_of[VENUE_COUNT] = {"BTCUSDT", "BTC-USD", "BTC-USDT", "BTCUSDT", "BTC/USD"};
+static const char *const symbol_of[VENUE_COUNT] = {"BTCUSDT", "BTC-USD", "BTC-USDT", "BTCUSDT", "BTC/USD",
+                                                    "KRW-BTC", "BTCUSDT", "tBTCUSD", "BTC-USDT@incrDepth"};
 
 static void must(bool holds, const char *what) {
     if (holds) return;

@@ -11,8 +11,9 @@ flags="$flags -D_GNU_SOURCE -DBW_BOOK_VARIANTS -I. -I../../dpdk_bindings/native"
 avx2="-mavx2 -mbmi -mbmi2 -mlzcnt"
 avx512="$avx2 -mpopcnt -mavx512f -mavx512bw -mavx512vl"
 rm -f "$out"/*.o
-for source in bell book book_batch book_set book_store checksum checksum_joined control crc32 decode decode_walk engine engine_apply \
-    engine_repair number pending plan shm_copy shm_create shm_reader shm_writer sync fuzz/fuzz_plan \
+for source in bell book book_batch book_set book_store checksum checksum_joined control crc32 decode decode_protobuf \
+    decode_walk engine engine_apply engine_fit engine_life engine_names engine_prove engine_repair number pending \
+    plan plan_levels shm_copy shm_create shm_reader shm_writer sync fuzz/fuzz_plan \
     ../../dpdk_bindings/native/clock; do
     $clang $flags -c "$source.c" -o "$out/$(basename "$source").o"
 done

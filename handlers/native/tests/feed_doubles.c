@@ -63,6 +63,11 @@ void bw_engine_free(bw_engine *engine) {
     (void)engine;
 }
 
+void bw_engine_set_scale(bw_engine *engine, uint32_t book, uint32_t price_decimals,
+                         uint32_t quantity_decimals) {
+    (void)engine, (void)book, (void)price_decimals, (void)quantity_decimals;
+}
+
 int bw_engine_add_book(bw_engine *engine, uint32_t book, const char *native_symbol) {
     (void)engine, (void)book, (void)native_symbol;
     seen.books++;
@@ -72,6 +77,11 @@ int bw_engine_add_book(bw_engine *engine, uint32_t book, const char *native_symb
 void bw_engine_bind(bw_engine *engine, uint32_t book, uint32_t connection) {
     (void)engine, (void)book, (void)connection;
     seen.binds++;
+}
+
+void bw_engine_hand_over(bw_engine *engine, uint32_t book, uint32_t connection) {
+    (void)engine, (void)book, (void)connection;
+    seen.hand_overs++;
 }
 
 void bw_engine_connection_up(bw_engine *engine, uint32_t connection, int64_t now_ns) {

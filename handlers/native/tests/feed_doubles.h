@@ -10,7 +10,7 @@ typedef struct seen_by_engine { /* written by the loop, read by the test after a
     _Atomic uint64_t frame_bytes;
     _Atomic uint64_t quarantined;
     _Atomic uint64_t ups, downs;
-    _Atomic uint64_t snapshots, resyncs, states, binds, books, bells;
+    _Atomic uint64_t snapshots, resyncs, states, binds, hand_overs, books, bells;
     _Atomic int64_t bad_stamps; /* receive after plaintext, or either 0 */
     char last_frame[256];
     char last_why[128];

@@ -128,7 +128,7 @@ static void test_okx(void) {
     bw_book_store *store = book_of(okx_bids, okx_asks);
     bw_checksum_cache *cache = cache_of(&okx);
     uint32_t wanted;
-    CHECK(bw_checksum_from_wire(&okx, 47640993, &wanted));
+    CHECK(bw_checksum_from_wire(47640993, &wanted));
     CHECK(bw_checksum_compute(cache, &okx, store, bw_book_store_at(store, 0)) == wanted);
     free(cache);
     bw_book_store_free(store);
@@ -136,11 +136,80 @@ static void test_okx(void) {
 
 static void test_wire_values(void) {
     uint32_t checksum;
-    CHECK(bw_checksum_from_wire(&okx, -1462286744, &checksum) && checksum == 2832680552u);
-    CHECK(!bw_checksum_from_wire(&okx, 2832680552, &checksum));
-    CHECK(bw_checksum_from_wire(&kraken, 4249465476, &checksum) && checksum == 4249465476u);
-    CHECK(!bw_checksum_from_wire(&kraken, -1, &checksum));
-    CHECK(!bw_checksum_from_wire(&kraken, INT64_C(1) << 32, &checksum));
+    CHECK(bw_checksum_from_wire(-1462286744, &checksum) && checksum == 2832680552u);
+    CHECK(bw_checksum_from_wire(2832680552, &checksum) && checksum == 2832680552u);
+    CHECK(bw_checksum_from_wire(4249465476, &checksum) && checksum == 4249465476u);
+    CHECK(!bw_checksum_from_wire(INT64_C(1) << 32, &checksum));
+    CHECK(!bw_checksum_from_wire(-(INT64_C(1) << 31) - 1, &checksum));
+}
+
+static const bw_checksum_spec bitfinex = {.levels = 25, .order = BW_CHECKSUM_INTERLEAVED_BID_FIRST,
+                                          .text = BW_CHECKSUM_JAVASCRIPT, .separator = ":", .is_signed = 1,
+                                          .negative_asks = 1};
+
+static bool sums_to(const bw_checksum_spec *spec, bw_checksum_cache *cache, const bw_book_store *store, int64_t sent) {
+    uint32_t wanted;
+    CHECK(bw_checksum_from_wire(sent, &wanted));
+    return bw_checksum_compute(cache, spec, store, &store->book[0]) == wanted;
+}
+
+/* Bitfinex's worked examples. Its own model library writes small prices without an exponent, its servers are
+ * said to write them with one: the other way is tried. */
+static void test_javascript_text(void) {
+    bw_book_store *store = book_of("6000/1 5900/2", "6100/3 6200/4");
+    bw_checksum_cache *cache = cache_of(&bitfinex);
+    CHECK(sums_to(&bitfinex, cache, store, 1756193398));
+    bw_book *book = bw_book_store_at(store, 0);
+    CHECK(bw_book_rescale(store, book, 9, 0));
+    int64_t evicted;
+    bw_book_begin(book);
+    bw_book_set(store, book, 0, 59000000000000, 0, 0, &evicted); /* 5900 at 10 decimals */
+    bw_book_set(store, book, 0, 170, 200000000, 0, &evicted);    /* 1.7e-8, 2 */
+    bw_book_end(store, book);
+    CHECK(sums_to(&bitfinex, cache, store, 952615146));
+    CHECK(bw_checksum_other_way(cache, &bitfinex) && sums_to(&bitfinex, cache, store, -931816132));
+    CHECK(bw_checksum_other_way(cache, &bitfinex) && sums_to(&bitfinex, cache, store, 952615146));
+    CHECK(!bw_checksum_other_way(cache, &okx));
+    free(cache);
+    bw_book_store_free(store);
+}
+
+/* The text of R0's third example, as a book: 0.000005 stays plain, below 1e-6 it has an exponent. */
+static void test_javascript_bounds(void) {
+    const char *cases[][2] = {{"0.00001", "0.00001"}, {"0.00000100", "0.000001"}, {"0.00000099", "9.9e-7"},
+                              {"0.00000010", "1e-7"}, {"0.00000002", "2e-8"}, {"12.50000000", "12.5"}};
+    for (uint32_t i = 0; i < 6; i++) {
+        char line[32], text[32];
+        snprintf(line, sizeof line, "5/%s", cases[i][0]);
+        snprintf(text, sizeof text, "5:%s", cases[i][1]);
+        bw_book_store *store = book_of(line, "");
+        bw_checksum_cache *cache = cache_of(&bitfinex);
+        CHECK(bw_checksum_compute(cache, &bitfinex, store, bw_book_store_at(store, 0)) ==
+              bw_crc32(0, text, strlen(text)));
+        free(cache);
+        bw_book_store_free(store);
+    }
+}
+
+/* CoinEx's order and padding: 8 decimals for quantities, prices without any; an empty book is 0. */
+static void test_text_as_received(void) {
+    const bw_checksum_spec coinex = {.levels = 50, .order = BW_CHECKSUM_BIDS_THEN_ASKS, .text = BW_CHECKSUM_RECEIVED,
+                                     .separator = ":"};
+    bw_book_store *store = book_of("86690/0.61130406 86682/1.49973466 86669/1.15381508",
+                                   "86760/0.58242844 86768/1.49824820 86788/1.15223302");
+    bw_checksum_cache *cache = cache_of(&coinex);
+    uint8_t padded[2] = {0, 8}, none[2] = {UINT8_MAX, UINT8_MAX}, fewer[2] = {0, 7};
+    bw_checksum_note(cache, padded, true);
+    bw_checksum_note(cache, none, false);
+    CHECK(sums_to(&coinex, cache, store, 3701548920) && sums_to(&coinex, cache, store, -593418376));
+    bw_checksum_note(cache, fewer, false); /* 1.4982482 is what the venue would have written */
+    CHECK(!sums_to(&coinex, cache, store, 3701548920));
+    bw_checksum_note(cache, padded, true);
+    CHECK(sums_to(&coinex, cache, store, 3701548920));
+    bw_book_clear(store, bw_book_store_at(store, 0));
+    CHECK(sums_to(&coinex, cache, store, 0));
+    free(cache);
+    bw_book_store_free(store);
 }
 
 /* The digits as the recipe says, without any cache. */
@@ -184,6 +253,9 @@ static void test_cache_follows(const bw_checksum_spec *spec, uint32_t quantity_b
 int main(void) {
     static const bw_checksum_spec interleaved = {.levels = 25, .order = BW_CHECKSUM_INTERLEAVED_BID_FIRST,
                                                  .text = BW_CHECKSUM_DIGITS};
+    test_javascript_text();
+    test_javascript_bounds();
+    test_text_as_received();
     test_crc();
     test_joined_crc();
     test_okx();

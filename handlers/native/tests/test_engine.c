@@ -317,7 +317,43 @@ static void test_roll_over_and_full_ring(void) {
     tear_down();
 }
 
+/* A connection takes over with its own snapshot, and the book moves until then and from then on. */
+static void test_hand_over(void) {
+    set_up(bybit_spec(), "BTCUSDT", 2, 6);
+    const char *form = "{\"topic\":\"orderbook.200.BTCUSDT\",\"ts\":1,\"type\":\"%s\",\"data\":{\"s\":\"BTCUSDT\",\"b\":[[\"%d\","
+                       "\"1\"]],\"a\":[],\"u\":%d,\"seq\":1},\"cts\":1731035685323}";
+    static const struct {
+        uint32_t connection;
+        const char *kind;
+        int price, id, best;
+    } step[] = {
+        {0, "snapshot", 100, 1, 100}, {0, "delta", 101, 2, 101}, {1, "delta", 109, 3, 101}, {0, "delta", 102, 3, 102},
+        {1, "snapshot", 90, 4, 90},   {0, "delta", 109, 5, 90},  {1, "delta", 91, 5, 91},   {0, "snapshot", 109, 6, 91},
+    };
+    char text[512];
+    bw_engine_connection_up(engine, 1, ++now_ns);
+    bw_engine_hand_over(engine, 0, 0); /* it carries the book already */
+    bw_engine_hand_over(engine, 0, 1);
+    for (size_t i = 0; i < sizeof step / sizeof *step; i++) {
+        int bytes = snprintf(text, sizeof text - BW_ENGINE_PADDING, form, step[i].kind, step[i].price, step[i].id);
+        bw_engine_frame(engine, step[i].connection, text, (size_t)bytes, ++now_ns, now_ns);
+        CHECK(best(0) == step[i].best * 100 && book->state == BW_BOOK_LIVE);
+        CHECK(book->connection == (i >= 4));
+        check_mirror();
+    }
+    CHECK(book->gaps == 0 && book->resyncs == 0 && book->dropped == 3 && book->epoch == 2);
+    bw_engine_connection_down(engine, 1, BW_REASON_DISCONNECTED, ++now_ns);
+    CHECK(book->state == BW_BOOK_DOWN);
+    bw_engine_hand_over(engine, 0, 0); /* the one that carries a dead book is no better */
+    int bytes = snprintf(text, sizeof text - BW_ENGINE_PADDING, form, "snapshot", 95, 9);
+    bw_engine_frame(engine, 0, text, (size_t)bytes, ++now_ns, now_ns);
+    CHECK(book->state == BW_BOOK_LIVE && best(0) == 9500 && book->connection == 0);
+    check_mirror();
+    tear_down();
+}
+
 int main(void) {
+    test_hand_over();
     test_binance();
     test_unopened_and_full_buffer();
     test_bad_frames();

@@ -16,6 +16,7 @@
 static char directory[64] = "/tmp/bw-feed-XXXXXX";
 static char authority_file[128], certificate_file[128], key_file[128];
 static bool secure;
+static uint32_t spec_frames;
 
 typedef struct runner {
     bw_feed *feed;
@@ -35,6 +36,7 @@ static runner start(uint32_t poll_mode) {
     runner out = {0};
     spec.ca_file = authority_file;
     spec.poll = poll_mode;
+    spec.frames = spec_frames;
     spec.shm = double_segment();
     out.feed = bw_feed_new(&spec, error, sizeof error);
     if (!out.feed) fprintf(stderr, "%s\n", error);
@@ -175,6 +177,39 @@ static void test_endings(uint32_t mode) {
     }
 }
 
+/* Text, then binary messages of "one" in the three forms, then one that cannot be read. */
+static void talk_binary(wire_peer *peer, void *context) {
+    static const char gzip[] = "\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xcb\xcf\x4b\x05\x00\xf1\x86\x6c\x7a"
+                               "\x03\x00\x00\x00";
+    uint32_t frames = *(const uint32_t *)context;
+    bw_ws_event event;
+    CHECK(wire_send_text(peer, "two", 3));
+    if (frames == BW_FRAMES_PLAIN) CHECK(wire_send(peer, "\x82\x03one", 5));
+    if (frames == BW_FRAMES_DEFLATE) CHECK(wire_send(peer, "\x82\x05\xcb\xcf\x4b\x05\x00", 7));
+    if (frames == BW_FRAMES_GZIP) CHECK(wire_send(peer, "\x82\x17", 2) && wire_send(peer, gzip, 23));
+    CHECK(wire_send(peer, "\x82\x03\xff\xff\xff", 5));
+    while (wire_receive(peer, &event)) continue;
+}
+
+static void test_binary_frames(uint32_t mode) {
+    for (uint32_t frames = BW_FRAMES_PLAIN; frames <= BW_FRAMES_DEFLATE; frames++) {
+        spec_frames = frames;
+        runner feed = start(mode);
+        spec_frames = BW_FRAMES_PLAIN;
+        wire_server *server = serve(talk_binary, &frames);
+        bw_connect_spec spec = target(wire_server_port(server));
+        go(&feed);
+        CHECK_EQUAL(bw_feed_connect(feed.feed, &spec), 0);
+        expect(&feed, BW_EVENT_CONNECTED, 0, 0);
+        expect(&feed, BW_EVENT_CLOSED, BW_CLOSE_UTF8, 1007);
+        CHECK_EQUAL(seen.frames, 2);
+        CHECK(strcmp(seen.last_frame, "one") == 0);
+        CHECK_EQUAL(seen.quarantined, 1);
+        stop(&feed);
+        wire_server_stop(server);
+    }
+}
+
 static void talk_until_gone(wire_peer *peer, void *context) {
     bw_ws_event event;
     (void)context;
@@ -252,14 +287,15 @@ static void test_never_open(uint32_t mode) {
 static void test_commands(uint32_t mode) {
     runner feed = start(mode);
     bw_connect_spec spec = target(1);
-    bw_symbol symbol = {.native = "BTCUSDT"}, other = {.native = "ETHUSDT"};
+    bw_book_request book = {.symbol = {.native = "BTCUSDT"}, .price_exponent = 2, .quantity_exponent = 8};
+    bw_book_request other = {.symbol = {.native = "ETHUSDT"}, .topic = "ob.ETHUSDT"};
     spec.connection = 2;
     CHECK_EQUAL(bw_feed_connect(feed.feed, &spec), -EINVAL);
     spec.connection = 0;
     strcpy(spec.address, "localhost");
     CHECK_EQUAL(bw_feed_connect(feed.feed, &spec), -EINVAL);
-    CHECK_EQUAL(bw_feed_add_book(feed.feed, &symbol, 2, 8), 0);
-    CHECK_EQUAL(bw_feed_add_book(feed.feed, &symbol, 2, 8), -EEXIST);
+    CHECK_EQUAL(bw_feed_add_book(feed.feed, &book), 0);
+    CHECK_EQUAL(bw_feed_add_book(feed.feed, &book), -EEXIST);
     CHECK_EQUAL(bw_feed_bind(feed.feed, 0, 1), 0);
     CHECK(seen.books == 1 && seen.binds == 1); /* done at once while nothing runs */
     CHECK_EQUAL(bw_feed_bind(feed.feed, 1, 1), -EINVAL);
@@ -277,7 +313,7 @@ static void test_commands(uint32_t mode) {
     for (unsigned i = 4; i < posted; i++) expect(&feed, BW_EVENT_REFUSED, 0, 0);
     CHECK(seen.snapshots == 1 && strcmp(seen.last_frame, "{\"bids\":[]}") == 0);
     CHECK(seen.resyncs == 1 && seen.states == 1 && seen.bells == 1);
-    CHECK_EQUAL(bw_feed_add_book(feed.feed, &other, 2, 8), 1);
+    CHECK_EQUAL(bw_feed_add_book(feed.feed, &other), 1);
     CHECK_EQUAL(bw_feed_add_bell(feed.feed, "no bell", "fifo"), 0);
     expect(&feed, BW_EVENT_REFUSED, 0, 0);
     CHECK_EQUAL(seen.books, 2);
@@ -321,6 +357,7 @@ int main(int count, char **argument) {
             test_cycles(mode, cycles / 4);
             test_never_open(mode);
         }
+        test_binary_frames(mode);
         test_commands(mode);
         test_heartbeat_while_idle(mode);
     }

@@ -3,8 +3,8 @@
  * One level by itself waits for its own search: directory, then chunk, then a branch nobody can foresee.
  * Levels of a message mostly come best first. Then no change moves what a later one looks for, so all
  * places are found beforehand, in loops without such branches that overlap; only then levels are written,
- * and what makes chunks split, merge or overflow goes by bw_book_set(). With AVX-512 the best chunks, where
- * several levels of a message mostly fall into one, are written anew in one pass instead.
+ * and what makes chunks split, merge or overflow goes by bw_book_set(). With AVX-512 a chunk is held in
+ * registers while the levels of a message that fall into it, in any order, change it (book_held.h).
  */
 #include "book_parts.h"
 
@@ -186,124 +186,195 @@ BW_INLINE bw_level *set_ordered(bw_book_store *store, bw_book *book, uint32_t si
     return insert_all(store, book, side_index, batch, level, entries, first, out);
 }
 
-#if defined(__AVX512F__) && defined(__AVX512BW__)
-#define BW_MERGE_LEAST 3u /* fewer changes of a chunk are cheaper one by one */
-
-_Static_assert(BW_CHUNK_LEVELS == 32 && BW_BATCH == 32, "masks of places have 32 bits, of new ones 64");
-
-/* What a chunk's levels become: those that stay, and those written in between at the places `fresh`. */
-typedef struct bw_merge {
-    int64_t key[BW_BATCH + BW_LANES]; /* ascending, as the chunk's */
-    int64_t quantity[BW_BATCH + BW_LANES];
-    uint64_t fresh;  /* places in the chunk as it will be */
-    uint32_t gone;   /* places in the chunk as it is */
-    uint32_t absent; /* levels that are to go but are not held */
-    uint32_t written, removed, best_place;
-} bw_merge;
-
-/* What `count` levels, best first, do to a chunk. Worst first, each knows by how much it is moved; a level
- * whose quantity changes is one that goes and comes back. */
-BW_INLINE void plan_merge(bw_merge *merge, const bw_chunk *chunk, const int64_t *key, const bw_level *level,
-                          uint32_t count) {
-    uint64_t fresh = 0;
-    uint32_t gone = 0, absent = 0, written = 0, removed = 0, place = 0;
-    for (uint32_t i = count; i--;) {
-        place = place_of(chunk->key, key[i]);
-        uint32_t at = place & (BW_CHUNK_LEVELS - 1);
-        bool found = (place == at) & (chunk->key[at] == key[i]), set = level[i].quantity != 0;
-        merge->key[written] = key[i];
-        merge->quantity[written] = level[i].quantity;
-        fresh |= (uint64_t)set << ((place + written - removed) & 63);
-        gone |= (uint32_t)found << at;
-        absent |= (uint32_t)(!found & !set) << i;
-        written += set;
-        removed += found;
+/* One level; returns the end of the record. */
+BW_INLINE bw_level *set_one(bw_book_store *store, bw_book *book, uint32_t side, const bw_level *level,
+                            bw_level *out) {
+    int64_t evicted;
+    enum bw_set done =
+        bw_book_set(store, book, side, level->price, level->quantity, level->orders, &evicted);
+    if (done != BW_SET_ABSENT && done != BW_SET_BEYOND) {
+        *out++ = (bw_level){.price = level->price, .quantity = level->quantity, .orders = level->orders};
     }
-    merge->fresh = fresh;
-    merge->gone = gone;
-    merge->absent = absent;
-    merge->written = written;
-    merge->removed = removed;
-    merge->best_place = place;
-}
-
-/* Writes the chunk anew, with `count` levels, in one pass. */
-BW_INLINE void write_merged(bw_chunk *chunk, const bw_merge *merge, uint32_t count) {
-    int64_t stay_key[BW_CHUNK_LEVELS + BW_LANES], stay_quantity[BW_CHUNK_LEVELS + BW_LANES];
-    uint32_t fresh = (uint32_t)merge->fresh, stay = ~fresh & (uint32_t)((UINT64_C(1) << count) - 1), end = 0;
-    for (uint32_t i = 0; i < BW_CHUNK_LEVELS; i += BW_LANES) {
-        __mmask8 lanes = (__mmask8)(~merge->gone >> i);
-        __m512i keys = _mm512_load_si512(chunk->key + i), quantities = _mm512_load_si512(chunk->quantity + i);
-        _mm512_storeu_si512(stay_key + end, _mm512_maskz_compress_epi64(lanes, keys));
-        _mm512_storeu_si512(stay_quantity + end, _mm512_maskz_compress_epi64(lanes, quantities));
-        end += (uint32_t)__builtin_popcount(lanes);
-    }
-    for (uint32_t i = 0; i < BW_CHUNK_LEVELS; i += BW_LANES) {
-        __mmask8 old = (__mmask8)(stay >> i), new = (__mmask8)(fresh >> i);
-        uint32_t old_at = (uint32_t)__builtin_popcount(stay & ((1u << i) - 1)), new_at = i - old_at;
-        __m512i keys = _mm512_set1_epi64(BW_KEY_NONE), quantities = _mm512_setzero_si512();
-        keys = _mm512_mask_expandloadu_epi64(keys, old, stay_key + old_at);
-        quantities = _mm512_mask_expandloadu_epi64(quantities, old, stay_quantity + old_at);
-        keys = _mm512_mask_expandloadu_epi64(keys, new, merge->key + new_at);
-        quantities = _mm512_mask_expandloadu_epi64(quantities, new, merge->quantity + new_at);
-        _mm512_store_si512(chunk->key + i, keys);
-        _mm512_store_si512(chunk->quantity + i, quantities);
-    }
-}
-
-/* Levels that all belong to one chunk; NULL, and nothing done, where it or the book has no room for them. */
-static __attribute__((noinline)) bw_level *merge_chunk(bw_book_store *store, bw_book *book,
-                                                       uint32_t side_index, uint32_t at, const int64_t *key,
-                                                       const bw_level *level, uint32_t count, bw_level *out) {
-    bw_side *side = &book->side[side_index];
-    bw_directory_entry *directory = bw_directory_of(store, side), *entry = directory + at;
-    bw_chunk *chunk = &store->chunk[entry->chunk];
-    bw_merge merge;
-    plan_merge(&merge, chunk, key, level, count);
-    uint32_t held = entry->count, holds = held + merge.written - merge.removed;
-    if (holds > BW_CHUNK_LEVELS || side->level_count + merge.written > side->level_capacity + merge.removed)
-        return NULL;
-    uint32_t better = held - merge.best_place;
-    if (at + 1 < side->directory_count) better += directory[side->directory_count - 1].count;
-    book->top_stale |= (uint32_t)(better <= BW_TOP_LEVELS) << side_index;
-    book->absent_deletes += (uint32_t)__builtin_popcount(merge.absent);
-    write_merged(chunk, &merge, holds);
-    entry->count = holds;
-    entry->low_key = chunk->key[0];
-    side->level_count += merge.written - merge.removed;
-    for (uint32_t i = 0; i < count; i++) {
-        *out = (bw_level){.price = level[i].price, .quantity = level[i].quantity};
-        out += ~merge.absent >> i & 1;
-    }
-    if (holds < held && holds <= BW_MERGE_BELOW) bw_side_shrink(store, side, at);
+    if (done == BW_SET_EVICTED) *out++ = (bw_level){.price = evicted};
     return out;
 }
 
-/* Merges levels, best first, into the best chunks, as far as each gets enough of them. Returns how many. */
-BW_INLINE uint32_t merge_best(bw_book_store *store, bw_book *book, uint32_t side_index, const int64_t *key,
-                              const bw_level *level, uint32_t count, bw_level **out) {
-    const bw_side *side = &book->side[side_index];
-    uint32_t done = 0, orders = store->orders_seen;
-    for (uint32_t i = 0; i < count; i++) orders |= level[i].orders;
-    if (orders) return 0; /* orders of levels would have to move along */
-    for (uint32_t at = side->directory_count; at-- && done < count;) {
-        int64_t low = at ? bw_directory_of(store, side)[at].low_key : INT64_MIN;
-        uint32_t end = done;
-        while (end < count && key[end] >= low) end++;
-        if (end - done < BW_MERGE_LEAST) break;
-        bw_level *after =
-            merge_chunk(store, book, side_index, at, key + done, level + done, end - done, *out);
-        if (!after) break;
-        *out = after;
-        done = end;
+#if defined(__AVX512F__) && defined(__AVX512BW__)
+#include "book_held.h"
+
+#define BW_SEEN_WORDS 64u
+
+/* How many of the keys stand there once, from the first on: a key that comes again ends them. *sorted: they
+ * all go one way. */
+BW_INLINE uint32_t distinct_keys(const int64_t *key, uint32_t count, bool *sorted) {
+    uint64_t seen[BW_SEEN_WORDS], again = 0;
+    uint32_t ascending = 1, descending = 1;
+    for (uint32_t i = 1; i < count; i++) {
+        ascending &= key[i] > key[i - 1];
+        descending &= key[i] < key[i - 1];
     }
-    return done;
+    *sorted = ascending | descending;
+    if (*sorted) return count;
+    memset(seen, 0, sizeof seen);
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t hash = (uint64_t)key[i] * 0x9e3779b97f4a7c15u >> 52, bit = UINT64_C(1) << (hash & 63);
+        again |= seen[hash >> 6] & bit;
+        seen[hash >> 6] |= bit;
+    }
+    if (__builtin_expect(again == 0, 1)) return count;
+    for (uint32_t i = 1; i < count; i++)
+        for (uint32_t k = 0; k < i; k++)
+            if (key[k] == key[i]) return i;
+    return count;
+}
+
+/* What the levels of one run do to the chunk they all belong to. */
+typedef struct bw_run {
+    uint8_t moved[BW_BATCH], out[BW_BATCH];
+    uint32_t moves, inserted, removed, absent;
+    uint32_t left; /* levels it did not come to, by their bits */
+    bool full;     /* because there was no room for the first of them */
+    int64_t best;
+} bw_run;
+
+/* Levels of the chunk of entry `at`, up to one that is not or finds no room. First what does not move:
+ * quantities. Notes what does, in order. */
+BW_INLINE bw_level *change_run(bw_run *run, bw_held *held, const bw_batch *batch, const bw_level *level,
+                               uint32_t which, uint32_t at, uint32_t room, bool with_orders,
+                               bw_level *record) {
+    uint32_t inserted = 0, removed = 0, absent = 0, moves = 0;
+    int64_t best = INT64_MIN;
+    uint32_t i = _tzcnt_u32(which);
+    run->full = false;
+    do {
+        const int64_t key = batch->key[i], price = level[i].price, quantity = level[i].quantity;
+        const uint32_t orders = level[i].orders;
+        const uint32_t found = bw_held_change(held, key, quantity, orders, with_orders);
+        const uint32_t set = quantity != 0, in = set & !found, out = found & !set, none = !found & !set;
+        if (__builtin_expect(in & (inserted >= room + removed), 0)) {
+            run->full = true;
+            break;
+        }
+        run->moved[moves] = (uint8_t)i;
+        run->out[moves] = (uint8_t)out;
+        moves += in | out;
+        inserted += in;
+        removed += out;
+        absent += none;
+        best = key > best ? key : best;
+        *record = (bw_level){.price = price, .quantity = quantity, .orders = orders};
+        record += !none;
+        which = _blsr_u32(which);
+        i = _tzcnt_u32(which);
+    } while (which && batch->entry[i] == at);
+    run->moves = moves;
+    run->left = which;
+    run->inserted = inserted;
+    run->removed = removed;
+    run->absent = absent;
+    run->best = best;
+    return record;
+}
+
+/* Those of the levels *which that belong to the chunk of the first of them. Leaves the others there;
+ * false: the first of those finds no room. */
+BW_INLINE bool set_run(bw_book_store *store, bw_book *book, uint32_t side_index, const bw_batch *batch,
+                       const bw_level *level, uint32_t *which, bw_level **out, bool with_orders) {
+    bw_side *side = &book->side[side_index];
+    const uint32_t at = batch->entry[_tzcnt_u32(*which)];
+    bw_directory_entry *directory = bw_directory_of(store, side), *entry = directory + at;
+    bw_chunk *chunk = &store->chunk[entry->chunk];
+    const uint32_t before = entry->count, of_book = side->level_capacity - side->level_count;
+    const uint32_t room = BW_CHUNK_LEVELS - before < of_book ? BW_CHUNK_LEVELS - before : of_book;
+    const uint32_t better = at + 1 < side->directory_count ? directory[side->directory_count - 1].count : 0;
+    bw_held held;
+    bw_run run;
+    bw_held_load(&held, chunk, with_orders);
+    *out = change_run(&run, &held, batch, level, *which, at, room, with_orders, *out);
+    /* what has so many better levels, whatever leaves, is no concern of the top */
+    const uint32_t near = BW_TOP_LEVELS + run.removed;
+    bool top = better ? better <= BW_TOP_LEVELS : before <= near || run.best >= chunk->key[before - near];
+    book->top_stale |= (uint32_t)top << side_index;
+    for (uint32_t k = 0; k < run.moves; k++) {
+        const uint32_t i = run.moved[k];
+        bw_held_move(&held, run.out[k] ? BW_MOVE_OUT : BW_MOVE_IN, batch->key[i], level[i].quantity,
+                     level[i].orders, with_orders);
+    }
+    bw_held_store(&held, chunk, with_orders);
+    entry->count = before + run.inserted - run.removed;
+    entry->low_key = _mm_cvtsi128_si64(_mm512_castsi512_si128(held.key[0]));
+    side->level_count += run.inserted - run.removed;
+    book->absent_deletes += run.absent;
+    if (__builtin_expect(entry->count < before && entry->count <= BW_MERGE_BELOW, 0))
+        bw_side_shrink(store, side, at);
+    *which = run.left;
+    return !run.full;
+}
+
+/* Levels by themselves, as bw_book_set() does it: where chunks split, merge or overflow. */
+static __attribute__((noinline)) bw_level *set_singly(bw_book_store *store, bw_book *book, uint32_t side,
+                                                      const bw_level *level, uint32_t which, bw_level *out) {
+    for (; which; which = _blsr_u32(which)) out = set_one(store, book, side, level + _tzcnt_u32(which), out);
+    return out;
+}
+
+/* As entry_of(), quicker for the best four chunks. Behind the last entry stands one of BW_KEY_NONE. */
+BW_INLINE uint32_t entry_near_top(const bw_directory_entry *entry, uint32_t count, int64_t wanted) {
+    if (count >= 4 && entry[count - 4].low_key <= wanted) {
+        __m512i best = _mm512_loadu_si512(entry + count - 4);
+        uint32_t reached = _mm512_mask_cmple_epi64_mask(0x55, best, _mm512_set1_epi64(wanted));
+        return count - 5 + (uint32_t)__builtin_popcount(reached);
+    }
+    return entry_of(entry, count, wanted);
+}
+
+/* Levels of any order, first those of the best chunk, then run by run; returns how many. The side is not
+ * empty. Which levels leave a full book may depend on the order. */
+BW_INLINE uint32_t set_held(bw_book_store *store, bw_book *book, uint32_t side_index, const bw_level *level,
+                            uint32_t count, bw_level **out, bool with_orders) {
+    bw_batch batch;
+    const bw_side *side = &book->side[side_index];
+    const bw_directory_entry *directory = bw_directory_of(store, side);
+    const uint32_t entries = side->directory_count;
+    uint32_t which = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        batch.key[i] = bw_key_of(side_index, level[i].price);
+        batch.entry[i] = entry_near_top(directory, entries, batch.key[i]);
+        which |= (uint32_t)(batch.entry[i] == entries - 1) << i;
+    }
+    bool sorted;
+    count = distinct_keys(batch.key, count, &sorted);
+    uint32_t left = _bzhi_u32(~0u, count), next = sorted || !(which & left) ? left : which & left;
+    do {
+        uint32_t rest = next;
+        bool room = set_run(store, book, side_index, &batch, level, &rest, out, with_orders);
+        left &= ~next | rest;
+        next = left;
+        if (!room) break;
+    } while (left && side->directory_count == entries);
+    if (__builtin_expect(left != 0, 0)) *out = set_singly(store, book, side_index, level, left, *out);
+    return count;
+}
+
+/* As set_held(), for a side that may be empty. */
+BW_INLINE uint32_t set_some(bw_book_store *store, bw_book *book, uint32_t side_index, const bw_level *level,
+                            uint32_t count, bw_level **out) {
+    uint32_t some = count < BW_BATCH ? count : BW_BATCH, orders = store->orders_seen;
+    if (book->side[side_index].directory_count == 0) return 0;
+    for (uint32_t i = 0; i < some; i++) orders |= level[i].orders;
+    store->orders_seen = orders;
+    if (orders) return set_held(store, book, side_index, level, some, out, true);
+    return set_held(store, book, side_index, level, some, out, false);
 }
 #else
-BW_INLINE uint32_t merge_best(bw_book_store *store, bw_book *book, uint32_t side_index, const int64_t *key,
-                              const bw_level *level, uint32_t count, bw_level **out) {
-    (void)store, (void)book, (void)side_index, (void)key, (void)level, (void)count, (void)out;
-    return 0;
+/* Levels that go from best to worse; returns how many were set. */
+BW_INLINE uint32_t set_some(bw_book_store *store, bw_book *book, uint32_t side, const bw_level *level,
+                            uint32_t count, bw_level **out) {
+    bw_batch batch;
+    uint32_t ordered = take_keys(&batch, level, count, side);
+    if (ordered < BW_BATCH_LEAST || book->side[side].directory_count == 0) return 0;
+    *out = set_ordered(store, book, side, &batch, level, ordered, *out);
+    return ordered;
 }
 #endif
 
@@ -312,24 +383,10 @@ uint32_t BW_BOOK_SET_MANY(bw_book_store *store, bw_book *book, uint32_t side, co
     const bw_level *end = level + count;
     bw_level *first = out;
     while (level < end) {
-        bw_batch batch;
-        uint32_t ordered = take_keys(&batch, level, (uint32_t)(end - level), side);
-        if (ordered >= BW_BATCH_LEAST && book->side[side].directory_count) {
-            uint32_t merged = merge_best(store, book, side, batch.key, level, ordered, &out);
-            level += merged;
-            if (merged) continue;
-            out = set_ordered(store, book, side, &batch, level, ordered, out);
-            level += ordered;
-            continue;
-        }
-        int64_t evicted;
-        enum bw_set done =
-            bw_book_set(store, book, side, level->price, level->quantity, level->orders, &evicted);
-        if (done != BW_SET_ABSENT && done != BW_SET_BEYOND) {
-            *out++ = (bw_level){.price = level->price, .quantity = level->quantity, .orders = level->orders};
-        }
-        if (done == BW_SET_EVICTED) *out++ = (bw_level){.price = evicted};
-        level++;
+        uint32_t some = set_some(store, book, side, level, (uint32_t)(end - level), &out);
+        level += some;
+        if (some) continue;
+        out = set_one(store, book, side, level++, out);
     }
     return (uint32_t)(out - first);
 }

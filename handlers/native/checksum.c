@@ -1,5 +1,6 @@
 #include "checksum.h"
 
+#include "checksum_joined.h"
 #include "crc32.h"
 #include "number.h"
 
@@ -22,6 +23,7 @@ typedef struct side_text {
 } side_text;
 
 struct bw_checksum_cache {
+    bw_joined joined; /* all there is to it where the quick way fits */
     side_text side[BW_SIDES];
     uint32_t exponents; /* those of the texts, and their decimals as received */
     uint8_t decimals[2]; /* as received: 1 + the fewest of any price and quantity, 0: none came yet */
@@ -211,6 +213,7 @@ static uint32_t crc_interleaved(bw_checksum_cache *cache, const bw_checksum_spec
 
 uint32_t bw_checksum_compute(bw_checksum_cache *cache, const bw_checksum_spec *spec,
                              const bw_book_store *store, const bw_book *book) {
+    if (bw_joined_fits(spec)) return bw_joined_compute(&cache->joined, spec, store, book);
     uint32_t exponents = (uint32_t)book->price_exponent << 24 | (uint32_t)book->quantity_exponent << 16 |
         (uint32_t)cache->decimals[0] << 8 | cache->decimals[1];
     bool keep = cache->valid && cache->exponents == exponents;

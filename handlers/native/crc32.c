@@ -1,18 +1,15 @@
-#include "crc32.h"
+#include "crc32_fold.h"
 
 #include <stdbool.h>
 #include <string.h>
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 #define POLYNOMIAL 0xedb88320u /* reflected */
 #define SLICES 8u
 #define FOLD_BYTES_MIN 64u
 
 static uint32_t table[SLICES][256];
-static bool has_clmul;
+static bool has_clmul, can_join;
+static uint32_t shift_by[BW_CRC32_JOINED_MAX + 1]; /* x^(8n - 33): what moves a remainder up by n bytes */
 
 __attribute__((constructor)) static void make_tables(void) {
     for (uint32_t i = 0; i < 256; i++) {
@@ -25,9 +22,16 @@ __attribute__((constructor)) static void make_tables(void) {
             table[slice][i] = table[slice - 1][i] >> 8 ^ table[0][table[slice - 1][i] & 255];
         }
     }
+    uint32_t power = 1u << 31; /* x^0 */
+    for (uint32_t i = 0; i < 33; i++) power = power >> 31 ? (power ^ POLYNOMIAL) << 1 | 1 : power << 1;
+    for (uint32_t bytes = 0; bytes <= BW_CRC32_JOINED_MAX; bytes++) {
+        shift_by[bytes] = power;
+        power = power >> 8 ^ table[0][power & 255];
+    }
 #if defined(__x86_64__)
     __builtin_cpu_init();
     has_clmul = __builtin_cpu_supports("pclmul") && __builtin_cpu_supports("sse4.1");
+    can_join = has_clmul && __builtin_cpu_supports("avx2");
 #endif
 }
 
@@ -45,15 +49,8 @@ static uint32_t by_table(uint32_t state, const uint8_t *p, size_t bytes) {
 }
 
 #if defined(__x86_64__)
-#define BW_CLMUL __attribute__((target("pclmul,sse4.1")))
-
 static inline BW_CLMUL __m128i load(const uint8_t *p) {
     return _mm_loadu_si128((const __m128i *)(const void *)p);
-}
-
-static inline BW_CLMUL __m128i fold(__m128i x, __m128i by, __m128i next) {
-    return _mm_xor_si128(_mm_xor_si128(_mm_clmulepi64_si128(x, by, 0x00), _mm_clmulepi64_si128(x, by, 0x11)),
-                         next);
 }
 
 /* Gopal et al., "Fast CRC computation for generic polynomials using PCLMULQDQ" (Intel, 2009), with the
@@ -61,26 +58,41 @@ static inline BW_CLMUL __m128i fold(__m128i x, __m128i by, __m128i next) {
 static BW_CLMUL uint32_t by_folding(uint32_t state, const uint8_t *p, size_t bytes) {
     const __m128i by_64 = _mm_set_epi64x(0x01c6e41596, 0x0154442bd4);
     const __m128i by_16 = _mm_set_epi64x(0x00ccaa009e, 0x01751997d0);
-    const __m128i by_8 = _mm_set_epi64x(0, 0x0163cd6124);
-    const __m128i barrett = _mm_set_epi64x(0x01f7011641, 0x01db710641);
-    const __m128i low = _mm_setr_epi32(-1, 0, -1, 0);
     __m128i x[4];
     for (uint32_t i = 0; i < 4; i++) x[i] = load(p + 16 * i);
     x[0] = _mm_xor_si128(x[0], _mm_cvtsi32_si128((int)state));
     for (p += 64, bytes -= 64; bytes >= 64; p += 64, bytes -= 64) {
-        for (uint32_t i = 0; i < 4; i++) x[i] = fold(x[i], by_64, load(p + 16 * i));
+        for (uint32_t i = 0; i < 4; i++) x[i] = bw_crc32_fold(x[i], by_64, load(p + 16 * i));
     }
     __m128i one = x[0];
-    for (uint32_t i = 1; i < 4; i++) one = fold(one, by_16, x[i]);
-    for (; bytes >= 16; p += 16, bytes -= 16) one = fold(one, by_16, load(p));
-    one = _mm_xor_si128(_mm_srli_si128(one, 8), _mm_clmulepi64_si128(one, by_16, 0x10));
-    __m128i rest = _mm_srli_si128(one, 4);
-    one = _mm_xor_si128(_mm_clmulepi64_si128(_mm_and_si128(one, low), by_8, 0x00), rest);
-    __m128i quotient = _mm_and_si128(_mm_clmulepi64_si128(_mm_and_si128(one, low), barrett, 0x10), low);
-    one = _mm_xor_si128(one, _mm_clmulepi64_si128(quotient, barrett, 0x00));
-    return (uint32_t)_mm_extract_epi32(one, 1);
+    for (uint32_t i = 1; i < 4; i++) one = bw_crc32_fold(one, by_16, x[i]);
+    for (; bytes >= 16; p += 16, bytes -= 16) one = bw_crc32_fold(one, by_16, load(p));
+    return bw_crc32_last(one);
+}
+
+BW_CLMUL uint32_t bw_crc32_joined(const uint32_t *remainder, const uint32_t *bytes, uint32_t count) {
+    __m128i sum = _mm_setzero_si128();
+    uint32_t behind = 0;
+    for (uint32_t i = count; i--; behind += bytes[i]) {
+        __m128i shift = _mm_cvtsi32_si128((int)shift_by[behind]);
+        sum = _mm_xor_si128(sum, _mm_clmulepi64_si128(_mm_cvtsi32_si128((int)remainder[i]), shift, 0));
+    }
+    /* the register begins with all bits set */
+    __m128i shift = _mm_cvtsi32_si128((int)shift_by[behind]);
+    sum = _mm_xor_si128(sum, _mm_clmulepi64_si128(_mm_cvtsi32_si128(-1), shift, 0));
+    uint64_t word = (uint64_t)_mm_cvtsi128_si64(sum);
+    return ~by_table(0, (const uint8_t *)&word, sizeof word);
+}
+#else
+uint32_t bw_crc32_joined(const uint32_t *remainder, const uint32_t *bytes, uint32_t count) {
+    (void)remainder, (void)bytes, (void)count;
+    return 0; /* nobody asks where bw_crc32_joins() says no */
 }
 #endif
+
+bool bw_crc32_joins(void) {
+    return can_join;
+}
 
 uint32_t bw_crc32_by_table(uint32_t crc, const void *data, size_t bytes) {
     return ~by_table(~crc, data, bytes);

@@ -3,6 +3,7 @@
 #ifndef BW_CRC32_H
 #define BW_CRC32_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -11,5 +12,13 @@ uint32_t bw_crc32(uint32_t crc, const void *data, size_t bytes);
 
 /* The table way alone, for tests. */
 uint32_t bw_crc32_by_table(uint32_t crc, const void *data, size_t bytes);
+
+/* Whether this CPU can do what the next one needs (AVX2 and carry-less multiplication). */
+bool bw_crc32_joins(void);
+
+/* CRC of `count` texts put one behind the other, of which only remainders (crc32_fold.h) and lengths are
+ * known. All together have at most BW_CRC32_JOINED_MAX bytes. */
+#define BW_CRC32_JOINED_MAX 5120u
+uint32_t bw_crc32_joined(const uint32_t *remainder, const uint32_t *bytes, uint32_t count);
 
 #endif

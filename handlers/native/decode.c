@@ -4,12 +4,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool cpu_has_avx2(void) {
+#define LAYOUT_CREDIT_FIRST 32 /* a few kinds of frames can be learned before any has paid */
+
+/* What the CPU can do beyond every CPU, as far as a variant of the walk is compiled for it. */
+static bool cpu_has(const char *variant) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
     /* a CPU with BMI2 has LZCNT too, for which compilers differ in the name */
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+    bool avx2 =
+        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+    if (strcmp(variant, "avx2") == 0) return avx2;
+    return avx2 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
 #else
+    (void)variant;
     return false;
 #endif
 }
@@ -18,11 +25,13 @@ static void choose_variant(bw_decoder *decoder) {
     decoder->walk = bw_decode_walk_portable;
     decoder->variant = "portable";
 #if defined(__x86_64__)
-    const char *wanted = getenv("BOOKWIRE_DECODER"); /* "portable": for tests and comparisons */
-    if (cpu_has_avx2() && !(wanted && strcmp(wanted, "portable") == 0)) {
-        decoder->walk = bw_decode_walk_avx2;
-        decoder->variant = "avx2";
-    }
+    const char *most = getenv("BOOKWIRE_DECODER"); /* the most it may be, for tests and comparisons */
+    if (!cpu_has("avx2") || (most && strcmp(most, "portable") == 0)) return;
+    decoder->walk = bw_decode_walk_avx2;
+    decoder->variant = "avx2";
+    if (!cpu_has("avx512") || (most && strcmp(most, "avx2") == 0)) return;
+    decoder->walk = bw_decode_walk_avx512;
+    decoder->variant = "avx512";
 #endif
 }
 
@@ -46,6 +55,7 @@ bw_decoder *bw_decoder_new(const bw_plan *plan, uint32_t levels_max) {
             decoder->key_next[keys->key_first + i] = (uint8_t)(keys->key_first + (i + 1) % keys->key_count);
         }
     }
+    decoder->layout_credit = LAYOUT_CREDIT_FIRST;
     choose_variant(decoder);
     decoder->walk_json = decoder->walk;
     if (plan->has_numbers) decoder->walk = bw_decode_either;
@@ -65,6 +75,8 @@ bool bw_decode(bw_decoder *decoder, const char *text, size_t bytes) {
     decoder->failure = NULL;
     decoder->failure_at = 0;
     decoder->item_count = 0;
+    decoder->mark_count = 0;
+    decoder->layout_used = NULL;
     decoder->level_used[0] = decoder->level_used[1] = 0;
     return decoder->walk(decoder);
 }
@@ -215,7 +227,7 @@ static bool holds(const bw_decoder *decoder, const bw_item *item, const bw_condi
     return condition->bytes == 0 || bw_key_equals(decoder->text, value, condition->equals, condition->bytes);
 }
 
-const bw_message_plan *bw_decoder_classify(const bw_decoder *decoder, const bw_item *item, bool rest) {
+static const bw_message_plan *judge(const bw_decoder *decoder, const bw_item *item, bool rest) {
     const bw_plan *plan = decoder->plan;
     uint32_t slots = item->slots | decoder->frame.slots;
     for (uint32_t i = 0; i < plan->message_count; i++) {
@@ -228,6 +240,14 @@ const bw_message_plan *bw_decoder_classify(const bw_decoder *decoder, const bw_i
         if (fits) return message;
     }
     return NULL;
+}
+
+const bw_message_plan *bw_decoder_classify(const bw_decoder *decoder, const bw_item *item, bool rest) {
+    bw_layout *layout = decoder->layout_used;
+    if (!layout || rest) return judge(decoder, item, rest);
+    if (!layout->judged) layout->message = judge(decoder, item, false);
+    layout->judged = true;
+    return layout->message;
 }
 
 /* Mantissa of a slot's number. */

@@ -94,7 +94,7 @@ bool bw_value_integer(const char *text, const bw_value *value, int64_t *number);
  * an escape is malformed. */
 int bw_value_unescape(const char *text, const bw_value *value, char *out, size_t room);
 
-/* Which of the compiled variants runs here ("avx2", "portable"), for logs and benches. */
+/* Which of the compiled variants runs here ("avx512", "avx2", "portable"), for logs and benches. */
 const char *bw_decoder_variant(const bw_decoder *decoder);
 
 #endif

@@ -7,7 +7,7 @@
 #ifndef BW_DECODE_LEVELS_H
 #define BW_DECODE_LEVELS_H
 
-#include "decode_stencil.h"
+#include "decode_text.h"
 
 typedef struct level_run {
     bw_decoder *d;
@@ -18,6 +18,11 @@ typedef struct level_run {
     const char *fault;
     const char *fault_at;
 } level_run;
+
+static inline level_run level_run_of(bw_decoder *d, uint32_t target, bw_item *item) {
+    return (level_run){.d = d, .plan = &d->plan->levels[target], .shape = &d->shape[target],
+                       .stencil = &d->stencil[target], .item = item};
+}
 
 typedef struct level_parts {
     bw_wire_level level;
@@ -33,6 +38,39 @@ static const char *level_fault(level_run *run, const char *p, const char *why) {
     }
     return NULL;
 }
+
+/* Up to 7 digits, without a branch on how many. */
+static inline const char *take_orders(const char *p, uint32_t *orders) {
+    uint64_t word = load_word(p) ^ 0x3030303030303030ull;
+    uint64_t others = ((word + 0x7676767676767676ull) | word) & 0x8080808080808080ull;
+    uint32_t places = others ? (uint32_t)__builtin_ctzll(others) / 8 : 8;
+    if (places - 1u > 6u) return NULL;
+    word <<= 64 - 8 * places; /* digits to the high end, zeros in front */
+    word = (word * 10 + (word >> 8)) & 0x00ff00ff00ff00ffull;
+    word = (word * 100 + (word >> 16)) & 0x0000ffff0000ffffull;
+    *orders = (uint32_t)(word * 10000 + (word >> 32));
+    return p + places;
+}
+
+static inline uint32_t most_of(uint32_t a, uint32_t b) {
+    return a > b ? a : b;
+}
+
+/* Where levels go: the next free one a side, how many there is room for, the most decimals of any. */
+typedef struct level_out {
+    bw_wire_level *next[2];
+    uint32_t room;
+    uint32_t most[2];
+} level_out;
+
+static inline void most_decimals(level_out *out, uint32_t price, uint32_t quantity) {
+    out->most[0] = most_of(price, out->most[0]);
+    out->most[1] = most_of(quantity, out->most[1]);
+}
+
+#if BW_SIMD_AVX2
+#include "decode_quick.h"
+#endif
 
 /* Remembers the literal before a value at `from` (NULL: the tail) for the next elements. */
 static void learn(bw_level_template *shape, uint32_t *count, const char *literal, const char *from,
@@ -177,6 +215,9 @@ static const char *take_element(level_run *run, const char *p, level_parts *part
     const char close = named ? '}' : ']', *literal = p, *start = p;
     uint32_t learned = 0;
     run->shape->values = 0;
+    run->shape->pair = false;
+    run->shape->quoted = 0;
+    run->shape->rows = run->shape->sided = false;
     if (*p != (named ? '{' : '[')) return level_fault(run, p, "a level of another shape");
     p = skip_space(run->d, p + 1);
     for (uint32_t position = 0; *p != close || position; position++) {
@@ -206,6 +247,9 @@ static const char *take_element(level_run *run, const char *p, level_parts *part
         learn(run->shape, &learned, literal, p, BW_FIELD_SKIP);
         if (learned != UINT32_MAX) run->shape->values = values;
     }
+#if BW_SIMD_AVX2
+    note_shape(run->shape, start, p);
+#endif
     return p;
 }
 
@@ -217,19 +261,6 @@ static inline const char *skip_plain(bw_decoder *d, const char *p, bool quoted) 
         return p < d->end && *p == '"' ? p : NULL;
     }
     return *p == '"' || *p == '[' || *p == '{' ? NULL : skip_bare(d, p);
-}
-
-/* Up to 7 digits, without a branch on how many. */
-static inline const char *take_orders(const char *p, uint32_t *orders) {
-    uint64_t word = load_word(p) ^ 0x3030303030303030ull;
-    uint64_t others = ((word + 0x7676767676767676ull) | word) & 0x8080808080808080ull;
-    uint32_t places = others ? (uint32_t)__builtin_ctzll(others) / 8 : 8;
-    if (places - 1u > 6u) return NULL;
-    word <<= 64 - 8 * places; /* digits to the high end, zeros in front */
-    word = (word * 10 + (word >> 8)) & 0x00ff00ff00ff00ffull;
-    word = (word * 100 + (word >> 16)) & 0x0000ffff0000ffffull;
-    *orders = (uint32_t)(word * 10000 + (word >> 32));
-    return p + places;
 }
 
 /* A number that scan_decimal() reads, or (`exponents`) any. */
@@ -283,118 +314,26 @@ __attribute__((always_inline)) static inline const char *take_alike(const level_
     return p < run->d->end && literal_matches(p, segment) ? p + segment->bytes : NULL;
 }
 
-static inline uint32_t most_of(uint32_t a, uint32_t b) {
-    return a > b ? a : b;
-}
-
-#if BW_SIMD_AVX2
-static inline __m128i load_literal(const uint64_t word[2]) {
-    return _mm_loadu_si128((const __m128i *)(const void *)word);
-}
-
-static inline bool literal_is(const char *p, __m128i literal, __m128i mask) {
-    __m128i text = _mm_loadu_si128((const __m128i *)(const void *)p);
-    return _mm_testz_si128(_mm_xor_si128(text, literal), mask);
-}
-
-typedef struct pair_literals {
-    __m128i word[3], mask[3];
-    uint32_t bytes[3];
-} pair_literals;
-
-/* An element of a pair shape whatever the lengths of its numbers; returns behind its comma, or NULL. */
-static inline const char *take_pair(const char *p, const char *end, const pair_literals *literals,
-                                    bw_wire_level *level, const char *span[4]) {
-    int64_t price, quantity;
-    uint8_t decimals[2];
-    if (!literal_is(p, literals->word[0], literals->mask[0])) return NULL;
-    span[0] = p + literals->bytes[0];
-    const char *behind = scan_decimal(span[0], &price, &decimals[0]);
-    if (!behind) return NULL;
-    span[1] = behind;
-    if (behind >= end || !literal_is(behind, literals->word[1], literals->mask[1])) return NULL;
-    span[2] = behind + literals->bytes[1];
-    behind = scan_decimal(span[2], &quantity, &decimals[1]);
-    if (!behind) return NULL;
-    span[3] = behind;
-    if (behind >= end || !literal_is(behind, literals->word[2], literals->mask[2])) return NULL;
-    if (behind[literals->bytes[2]] != ',') return NULL;
-    *level = (bw_wire_level){.price = price, .quantity = quantity, .price_decimals = decimals[0],
-                             .quantity_decimals = decimals[1]};
-    return behind + literals->bytes[2] + 1;
-}
-
-/* The commonest shape by itself: price, quantity, short literals, no other field. Takes elements as long as
- * they are alike; returns where it stopped, which is behind a comma, or at p if there was none. */
-static const char *take_pairs(const level_run *run, const char *p, bw_wire_level **out, uint32_t *room,
-                              uint32_t decimals_most[2]) {
-    pair_literals literals;
-    for (uint32_t i = 0; i < 3; i++) {
-        literals.word[i] = load_literal(run->shape->segment[i].word);
-        literals.mask[i] = load_literal(run->shape->segment[i].mask);
-        literals.bytes[i] = run->shape->segment[i].bytes;
-    }
-    /* the list's own bracket, at the least, stands behind an element */
-    const char *const end = run->d->end - 1;
-    uint32_t price_most = decimals_most[0], quantity_most = decimals_most[1];
-    bw_stencil *stencil = run->stencil;
-    bw_wire_level *level = *out, *const last = level + *room;
-    bool trusted = stencil_trusted(stencil);
-    while (p < end && level < last) {
-        if (trusted && stencil->bytes && end - p >= stencil->bytes && stencil_fits(stencil, p)) {
-            int64_t price, quantity;
-            stencil_read(stencil, p, &price, &quantity);
-            *level++ = (bw_wire_level){.price = price, .quantity = quantity,
-                                       .price_decimals = stencil->decimals[0],
-                                       .quantity_decimals = stencil->decimals[1]};
-            p += stencil->bytes;
-            stencil_hit(stencil);
-            price_most = most_of(price_most, stencil->decimals[0]);
-            quantity_most = most_of(quantity_most, stencil->decimals[1]);
-            continue;
-        }
-        const char *span[4], *next = take_pair(p, end, &literals, level, span);
-        if (!next) break;
-        if (trusted) {
-            if (stencil_miss(stencil, (size_t)(next - p))) {
-                stencil_learn(stencil, p, next, span[0], span[1], span[2], span[3]);
-            }
-            trusted = stencil->trust >= 0;
-        }
-        price_most = most_of(price_most, level->price_decimals);
-        quantity_most = most_of(quantity_most, level->quantity_decimals);
-        level++;
-        p = next;
-    }
-    *room -= (uint32_t)(level - *out);
-    *out = level;
-    decimals_most[0] = price_most;
-    decimals_most[1] = quantity_most;
-    return p;
-}
-
-static inline bool is_pair(const bw_level_template *shape) {
-    const bw_segment_shape *segment = shape->segment;
-    return shape->values == 2 && segment[0].field == BW_FIELD_PRICE &&
-        segment[1].field == BW_FIELD_QUANTITY &&
-           segment[0].bytes <= 16 && segment[1].bytes <= 16 && segment[2].bytes <= 16;
-}
-#endif
-
 /* p at the list's bracket; returns behind the one that closes it. */
 static const char *take_levels(level_run *run, const char *p) {
     bw_decoder *d = run->d;
-    bw_wire_level *out[2] = {d->level[0] + d->level_used[0], d->level[1] + d->level_used[1]};
-    uint32_t room = d->levels_max - d->level_used[0] - d->level_used[1];
-    uint32_t most[2] = {run->item->price_decimals, run->item->quantity_decimals};
+    level_out out = {.next = {d->level[0] + d->level_used[0], d->level[1] + d->level_used[1]},
+                     .room = d->levels_max - d->level_used[0] - d->level_used[1],
+                     .most = {run->item->price_decimals, run->item->quantity_decimals}};
     const uint32_t side = run->plan->side == BW_LEVELS_ASKS;
     p = skip_space(d, p + 1);
     if (*p == ']') return p + 1;
-    for (;; room--) {
+    for (;;) {
 #if BW_SIMD_AVX2
-        if (is_pair(run->shape)) p = skip_space(d, take_pairs(run, p, &out[side], &room, most));
+        const char *quick = take_quick(run, p, &out, side);
+        if (quick != p) {
+            p = *quick == ',' ? quick : skip_space(d, quick);
+            if (*p == ']') break;
+            if (*p != ',' || p >= d->end) return level_fault(run, p, "',' or ']' expected behind a level");
+            p = skip_space(d, p + 1);
+        }
 #endif
-        if (room == 0) return level_fault(run, p, "more levels than a frame may have");
+        if (out.room == 0) return level_fault(run, p, "more levels than a frame may have");
         level_parts parts = {.side = side};
         const char *next = run->shape->values ? take_alike(run, p, &parts, false) : NULL;
         if (__builtin_expect(!next, 0)) {
@@ -404,25 +343,25 @@ static const char *take_levels(level_run *run, const char *p) {
             parts = slow;
         }
         p = next;
-        bw_wire_level *level = out[parts.side]++;
+        bw_wire_level *level = out.next[parts.side]++;
         level->price = parts.level.price;
         level->quantity = parts.level.quantity;
         level->orders = parts.level.orders;
         level->price_decimals = parts.level.price_decimals;
         level->quantity_decimals = parts.level.quantity_decimals;
-        most[0] = most_of(most[0], parts.level.price_decimals);
-        most[1] = most_of(most[1], parts.level.quantity_decimals);
+        most_decimals(&out, level->price_decimals, level->quantity_decimals);
+        out.room--;
         if (*p != ',') p = skip_space(d, p);
         if (*p == ']') break;
         if (*p != ',' || p >= d->end) return level_fault(run, p, "',' or ']' expected behind a level");
         p = skip_space(d, p + 1);
     }
     for (uint32_t i = 0; i < 2; i++) {
-        d->level_used[i] = (uint32_t)(out[i] - d->level[i]);
+        d->level_used[i] = (uint32_t)(out.next[i] - d->level[i]);
         run->item->level_count[i] = d->level_used[i] - run->item->level_first[i];
     }
-    run->item->price_decimals = (uint8_t)most[0];
-    run->item->quantity_decimals = (uint8_t)most[1];
+    run->item->price_decimals = (uint8_t)out.most[0];
+    run->item->quantity_decimals = (uint8_t)out.most[1];
     return p + 1;
 }
 

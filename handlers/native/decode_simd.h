@@ -15,6 +15,11 @@
 #else
 #define BW_SIMD_AVX2 0
 #endif
+#if BW_SIMD_AVX2 && defined(__AVX512BW__) && defined(__AVX512VL__)
+#define BW_SIMD_AVX512 1
+#else
+#define BW_SIMD_AVX512 0
+#endif
 
 static inline uint64_t load_word(const char *p) {
     uint64_t word;

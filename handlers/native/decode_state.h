@@ -20,8 +20,20 @@ typedef struct bw_segment_shape {
     uint8_t field; /* enum bw_field of the value behind it; of the last one: none follows */
 } bw_segment_shape;
 
+#define BW_QUOTED_VALUES_MAX 4u
+#define BW_QUOTED_QUOTES_MAX 16u
+
 typedef struct bw_level_template {
     uint32_t values; /* 0: nothing learned */
+    bool pair;       /* price and quantity, and nothing else */
+    bool wide;       /* elements of about 64 bytes and more */
+    bool rows;       /* ["price","quantity"], perhaps with more strings */
+    uint8_t quoted;  /* see decode_quoted.h: quotes of an element; 0: not of that kind */
+    uint8_t closing[BW_QUOTED_VALUES_MAX]; /* which of the quotes ends a value */
+    uint8_t value_of[BW_FIELD_COUNT]; /* by enum bw_field */
+    bool sided;          /* side, something skipped, price, quantity: all strings */
+    uint8_t skipped;     /* length of what was skipped last */
+    uint32_t fields;     /* bits by enum bw_field */
     bw_segment_shape segment[BW_TEMPLATE_SEGMENTS_MAX + 1];
 } bw_level_template;
 
@@ -35,9 +47,45 @@ typedef struct bw_stencil {
     uint8_t whole[2];  /* digits before the point */
     uint8_t length[1]; /* of the price, padding included */
     uint8_t misses;    /* in a row */
-    uint8_t bytes;     /* of an element with its comma; 0: nothing learned */
+    uint8_t bytes;     /* of an element without its comma; 0: nothing learned */
     int32_t trust;     /* below 0: this list's elements differ too much to try */
 } bw_stencil;
+
+/* What the walk met outside of lists, and the lists: what decode_layout.h learns from. */
+enum bw_mark_kind { BW_MARK_SKIPPED, BW_MARK_SLOT, BW_MARK_LIST };
+#define BW_MARKS_MAX 32u
+
+typedef struct bw_mark {
+    uint32_t at, behind;
+    uint8_t what; /* enum bw_mark_kind */
+    uint8_t target;
+    uint8_t of_item;
+} bw_mark;
+
+#define BW_LAYOUTS 8u
+#define BW_LAYOUT_LISTS 2u
+#define BW_LAYOUT_BYTES 192u /* of one piece */
+
+typedef struct bw_layout_slot {
+    uint8_t at; /* in its piece */
+    uint8_t bytes;
+    uint8_t piece, slot, of_item, kind;
+} bw_layout_slot;
+
+/* See decode_layout.h. */
+typedef struct bw_layout {
+    uint32_t pieces; /* lists and one; 0: nothing learned */
+    uint32_t slots[2]; /* of frame and item */
+    uint8_t item;      /* 1: there is one */
+    uint8_t list[BW_LAYOUT_LISTS];
+    uint8_t bytes[BW_LAYOUT_LISTS + 1];
+    uint8_t slot_count;
+    bool judged; /* `message` is what such a frame is */
+    const bw_message_plan *message;
+    bw_layout_slot slot[BW_SLOT_COUNT];
+    uint8_t low[BW_LAYOUT_LISTS + 1][BW_LAYOUT_BYTES];
+    uint8_t more[BW_LAYOUT_LISTS + 1][BW_LAYOUT_BYTES];
+} bw_layout;
 
 struct bw_decoder {
     const bw_plan *plan;
@@ -56,12 +104,19 @@ struct bw_decoder {
     uint8_t key_next[BW_PLAN_KEYS_MAX];   /* key that followed this one last time */
     bw_level_template shape[BW_PLAN_LEVELS_MAX];
     bw_stencil stencil[BW_PLAN_LEVELS_MAX];
+    uint32_t mark_count; /* BW_MARKS_MAX: there were more */
+    uint32_t layout_last, layout_next;
+    int32_t layout_credit;
+    bw_layout *layout_used; /* by which the frame was read, or NULL */
+    bw_mark mark[BW_MARKS_MAX];
+    bw_layout layout[BW_LAYOUTS];
     bw_item frame;
     bw_item item[BW_ITEMS_MAX];
 };
 
 bool bw_decode_walk_portable(bw_decoder *decoder);
 bool bw_decode_walk_avx2(bw_decoder *decoder);
+bool bw_decode_walk_avx512(bw_decoder *decoder);
 bool bw_decode_protobuf(bw_decoder *decoder);
 bool bw_decode_either(bw_decoder *decoder);
 

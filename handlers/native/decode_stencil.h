@@ -53,7 +53,7 @@ static void stencil_number(bw_stencil *stencil, const char *element, const char 
     stencil->at[which] = (uint8_t)(number - element);
 }
 
-/* Learns from the element [element, behind), which ends with its comma. Its numbers have at most 16
+/* Learns from the element [element, behind). Its numbers have at most 16
  * characters that count. */
 static void stencil_learn(bw_stencil *stencil, const char *element, const char *behind, const char *price,
                           const char *price_behind, const char *quantity, const char *quantity_behind) {
@@ -87,22 +87,29 @@ static inline int64_t join_halves(uint64_t both) {
     return (int64_t)((both & 0xffffffffu) * 100000000u + (both >> 32));
 }
 
+/* Two numbers of up to 16 digits: `order` puts each one's to the right end of its 16 lanes. */
+static inline void join_digits(__m256i digit, __m256i order, int64_t mantissa[2]) {
+    __m256i place = _mm256_shuffle_epi8(digit, order);
+    __m256i pairs = _mm256_maddubs_epi16(place, _mm256_set1_epi16(0x010a));
+    __m256i fours = _mm256_madd_epi16(pairs, _mm256_set1_epi32(0x00010064));
+    __m256i eights = _mm256_madd_epi16(_mm256_packus_epi32(fours, fours), _mm256_set1_epi32(0x00012710));
+    mantissa[0] = join_halves((uint64_t)_mm_cvtsi128_si64(_mm256_castsi256_si128(eights)));
+    mantissa[1] = join_halves((uint64_t)_mm_cvtsi128_si64(_mm256_extracti128_si256(eights, 1)));
+}
+
 /* Both numbers of an element that fits. */
-static inline void stencil_read(const bw_stencil *stencil, const char *p, int64_t *price, int64_t *quantity) {
+static inline void stencil_read(const bw_stencil *stencil, const char *p, int64_t mantissa[2]) {
     __m128i low = _mm_loadu_si128((const __m128i *)(const void *)(p + stencil->at[0]));
     __m128i high = _mm_loadu_si128((const __m128i *)(const void *)(p + stencil->at[1]));
     __m256i digit = _mm256_sub_epi8(_mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1),
                                     _mm256_set1_epi8('0'));
-    __m256i place = _mm256_shuffle_epi8(digit, load_32(stencil->order));
-    __m256i pairs = _mm256_maddubs_epi16(place, _mm256_set1_epi16(0x010a));
-    __m256i fours = _mm256_madd_epi16(pairs, _mm256_set1_epi32(0x00010064));
-    __m256i eights = _mm256_madd_epi16(_mm256_packus_epi32(fours, fours), _mm256_set1_epi32(0x00012710));
-    *price = join_halves((uint64_t)_mm_cvtsi128_si64(_mm256_castsi256_si128(eights)));
-    *quantity = join_halves((uint64_t)_mm_cvtsi128_si64(_mm256_extracti128_si256(eights, 1)));
+    join_digits(digit, load_32(stencil->order), mantissa);
 }
 
-static inline void stencil_hit(bw_stencil *stencil) {
-    stencil->trust += stencil->trust < STENCIL_TRUST_MAX;
+static inline void stencil_hits(bw_stencil *stencil, size_t hits) {
+    if (!hits) return;
+    size_t trust = (size_t)stencil->trust + hits;
+    stencil->trust = trust < STENCIL_TRUST_MAX ? (int32_t)trust : STENCIL_TRUST_MAX;
     stencil->misses = 0;
 }
 

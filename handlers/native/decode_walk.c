@@ -1,4 +1,5 @@
-/* The walk along the trie. Compiled once for every CPU and once with AVX2, under two names. */
+/* The walk along the trie. Compiled for every CPU and again for those that can do more, each under its own
+ * name. */
 #include "decode_simd.h"
 
 #ifndef BW_WALK
@@ -6,7 +7,7 @@
 #endif
 
 #include "decode_text.h"
-#include "decode_forms.h"
+#include "decode_layout.h"
 
 /* Lists are read inside of the walk over their object: a call costs as much as a level. */
 #define BW_IN_PLACE __attribute__((always_inline)) static inline
@@ -66,6 +67,19 @@ static inline const char *find_key(bw_decoder *d, const char *p, uint32_t node, 
     return skip_space(d, p);
 }
 
+static inline void mark(bw_decoder *d, enum bw_mark_kind what, const char *p, const char *behind,
+                        uint32_t target, const bw_item *item) {
+    if (d->mark_count == BW_MARKS_MAX) return;
+    d->mark[d->mark_count++] =
+        (bw_mark){.at = (uint32_t)(p - d->text), .behind = (uint32_t)(behind - d->text),
+                  .what = (uint8_t)what, .target = (uint8_t)target, .of_item = item != &d->frame};
+}
+
+/* What has no mark cannot be laid over the next frame. */
+static inline void learn_nothing(bw_decoder *d) {
+    d->mark_count = BW_MARKS_MAX;
+}
+
 static const char *walk_items(bw_decoder *d, const char *p, uint32_t node, bw_item *outer) {
     if (*p != '[') {
         note_fault(d, outer, p, "an array of items was expected");
@@ -99,13 +113,16 @@ BW_IN_PLACE const char *walk_levels(bw_decoder *d, const char *p, uint32_t targe
         return skip_value(d, p);
     }
     item->levels_seen |= 1u << target;
-    level_run run = {.d = d, .plan = &d->plan->levels[target], .shape = &d->shape[target],
-                     .stencil = &d->stencil[target], .item = item};
-    const char *after = *p == '[' && run.plan->is_plain ? take_levels(&run, p) : take_forms(&run, p);
-    if (after && d->plan->checksum.text == BW_CHECKSUM_RECEIVED && run.plan->shape == BW_SHAPE_ARRAYS) {
-        note_decimals(item, run.plan, p, after);
+    level_run run = level_run_of(d, target, item);
+    const bool plain = *p == '[' && run.plan->is_plain;
+    const char *after = plain ? take_levels(&run, p) : take_forms(&run, p);
+    const bool noted = d->plan->checksum.text == BW_CHECKSUM_RECEIVED && run.plan->shape == BW_SHAPE_ARRAYS;
+    if (after && noted) note_decimals(item, run.plan, p, after);
+    if (after) {
+        if (plain && !noted) mark(d, BW_MARK_LIST, p, after, target, item);
+        else learn_nothing(d);
+        return after;
     }
-    if (after) return after;
     for (uint32_t side = 0; side < 2; side++) {
         d->level_used[side] = item->level_first[side] + item->level_count[side];
     }
@@ -118,6 +135,7 @@ static inline const char *take_slot(bw_decoder *d, const char *p, uint32_t targe
     const char *after = *p == '"' ? take_string(d, p, value) : skip_value(d, p);
     if (!after) return NULL; /* the slot is not there: who looks for the frame's symbol must not trust it */
     item->slots |= 1u << target;
+    mark(d, BW_MARK_SLOT, p, after, target, item);
     if (*p == '"') return after;
     *value = (bw_value){.at = (uint32_t)(p - d->text), .bytes = (uint32_t)(after - p),
                         .kind = *p == '{' || *p == '[' ? BW_VALUE_NESTED : BW_VALUE_BARE};
@@ -163,6 +181,7 @@ static const char *take_value_twice(bw_decoder *d, const char *p, const bw_trie_
                            .kind = *p == '{' || *p == '[' ? BW_VALUE_NESTED : BW_VALUE_BARE};
     }
     if (!after) return NULL;
+    learn_nothing(d);
     item->slots |= 1u << key->also;
     item->slot[key->also] = value;
     if (*p == '"') note_fault(d, item, p, "a text where levels, items or an object were expected");
@@ -177,8 +196,10 @@ static const char *walk_object(bw_decoder *d, const char *p, uint32_t node, bw_i
         const bw_trie_key *key;
         p = find_key(d, p, node, &guess, &key);
         if (!p) return NULL;
+        const char *value = p;
         p = key ? take_value(d, p, key, item) : skip_value(d, p);
         if (!p) return NULL;
+        if (!key) mark(d, BW_MARK_SKIPPED, value, p, 0, item);
         p = skip_space(d, p);
         if (p >= d->end) return text_fail(d, p, "the frame ends inside an object");
         if (*p == '}') return p + 1;
@@ -212,7 +233,7 @@ static const char *walk_root(bw_decoder *d, const char *p) {
     return text_fail(d, p, root->is_array ? "no JSON object or array" : "no JSON object");
 }
 
-bool BW_WALK(bw_decoder *d) {
+static bool walk_frame(bw_decoder *d) {
     bw_item_reset(d, &d->frame);
     const char *p = walk_root(d, skip_space(d, d->text));
     if (!p) return false;
@@ -230,4 +251,15 @@ bool BW_WALK(bw_decoder *d) {
         return false;
     }
     return true;
+}
+
+bool BW_WALK(bw_decoder *d) {
+#if BW_SIMD_AVX2
+    if (read_by_layout(d)) return true;
+    if (!walk_frame(d)) return false;
+    learn_layout(d);
+    return true;
+#else
+    return walk_frame(d);
+#endif
 }

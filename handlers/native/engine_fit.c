@@ -71,6 +71,17 @@ static uint64_t round_quantities(bw_update *update, uint32_t decimals) {
     return rounded;
 }
 
+/* Whether all levels have just so many decimals: mostly so where a venue pads. */
+static bool are_scaled(const bw_update *update, uint32_t price, uint32_t quantity) {
+    uint32_t differs = 0;
+    for (uint32_t side = 0; side < BW_SIDES; side++) {
+        const bw_wire_level *level = update->level[side], *end = level + update->count[side];
+        for (; level < end; level++)
+            differs |= (level->price_decimals ^ price) | (level->quantity_decimals ^ quantity);
+    }
+    return differs == 0;
+}
+
 const char *bw_fit_levels(const bw_engine *engine, bw_tracked *tracked, bw_update *update, bool replaces,
                           uint32_t *price_up, uint32_t *quantity_up) {
     bw_book *book = tracked->book;
@@ -93,6 +104,9 @@ const char *bw_fit_levels(const bw_engine *engine, bw_tracked *tracked, bw_updat
     *quantity_up = update->quantity_decimals > quantity ? update->quantity_decimals - quantity : 0;
     price += *price_up;
     quantity += *quantity_up;
+    if (update->price_decimals == price && update->quantity_decimals == quantity &&
+        are_scaled(update, price, quantity))
+        return NULL;
     bool fits = true, quantities_fit = true;
     for (uint32_t side = 0; side < BW_SIDES; side++) {
         bw_wire_level *level = update->level[side], *end = level + update->count[side];

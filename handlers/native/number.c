@@ -175,31 +175,54 @@ static int64_t digits_at(const char *text, uint32_t count, bool *ok) {
     return value;
 }
 
-/* 2026-08-16T23:37:02.102345Z: fraction of 0 to 9 digits, 'T' or a space, UTC by 'Z', "+00:00" or
- * nothing. */
-static int64_t parse_iso8601(const char *text, size_t bytes) {
-    if (bytes < 19 || text[4] != '-' || text[7] != '-' || text[13] != ':' || text[16] != ':') return 0;
-    bool ok = text[10] == 'T' || text[10] == ' ';
+/* 2026-08-16: days since 1970-01-01, or -1. Stamps come day after day: the last one is kept. */
+static int64_t parse_date(const char *text) {
+    static _Thread_local struct {
+        char text[10];
+        int64_t days;
+    } last;
+    if (last.days && memcmp(text, last.text, sizeof last.text) == 0) return last.days;
+    if (text[4] != '-' || text[7] != '-') return -1;
+    bool ok = true;
     int64_t year = digits_at(text, 4, &ok), month = digits_at(text + 5, 2, &ok);
-    int64_t day = digits_at(text + 8, 2, &ok), hour = digits_at(text + 11, 2, &ok);
-    int64_t minute = digits_at(text + 14, 2, &ok), second = digits_at(text + 17, 2, &ok);
-    if (!ok || year < 1970 || year > 2200 || month < 1 || month > 12 || day < 1 || day > 31) return 0;
+    int64_t day = digits_at(text + 8, 2, &ok);
+    if (!ok || year < 1970 || year > 2200 || month < 1 || month > 12 || day < 1 || day > 31) return -1;
+    memcpy(last.text, text, sizeof last.text);
+    last.days = days_from_civil(year, month, day);
+    return last.days;
+}
+
+/* 23:37:02: seconds, or -1. */
+static int64_t parse_clock(const char *text) {
+    const uint64_t colons = 0x0000ff0000ff0000u;
+    uint64_t word;
+    memcpy(&word, text, sizeof word);
+    word ^= 0x30303a30303a3030u; /* digits become their values, colons 0 */
+    if ((word & colons) || ((word | (word + 0x7676767676767676u)) & 0x8080808080808080u)) return -1;
+    word = word * 10 + (word >> 8); /* each even byte: two digits, but for where they overlap a colon */
+    return (int64_t)((word & 0xff) * 3600 + (word >> 24 & 0xff) * 60 + (word >> 48 & 0xff));
+}
+
+/* 2026-08-16T23:37:02.102345Z: fraction of any number of digits, of which 9 count; 'T' or a space; UTC by
+ * 'Z', "+00:00" or nothing. */
+static int64_t parse_iso8601(const char *text, size_t bytes) {
+    if (bytes < 19 || (text[10] != 'T' && text[10] != ' ')) return 0;
+    int64_t days = parse_date(text), seconds = parse_clock(text + 11), fraction = 0;
+    if (days < 0 || seconds < 0) return 0;
     size_t i = 19;
-    int64_t fraction = 0, unit = NS_PER_S;
     if (i < bytes && text[i] == '.') {
+        uint32_t count = 0;
         for (i++; i < bytes && is_digit(text[i]); i++) {
-            if (unit > 1) {
-                unit /= 10;
-                fraction += unit * (text[i] - '0');
-            }
+            if (count == 9) continue;
+            fraction = fraction * 10 + (text[i] - '0');
+            count++;
         }
+        fraction *= bw_power_of_ten[9 - count];
     }
     size_t rest = bytes - i;
     bool utc = rest == 0 || (rest == 1 && text[i] == 'Z') ||
-        (rest == 6 && memcmp(text + i, "+00:00", 6) == 0);
-    if (!utc) return 0;
-    return (((days_from_civil(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) * NS_PER_S +
-        fraction;
+               (rest == 6 && memcmp(text + i, "+00:00", 6) == 0);
+    return utc ? (days * 86400 + seconds) * NS_PER_S + fraction : 0;
 }
 
 /* The unit in which a whole number is a time of our age. */

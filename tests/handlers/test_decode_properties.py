@@ -59,7 +59,7 @@ class Decoder:
 USED = ("binance", "kraken", "coinbase", "okx", "upbit", "mexc", "bitfinex", "bingx")
 
 
-@pytest.fixture(scope="module", params=["", "portable"])
+@pytest.fixture(scope="module", params=["", "avx2", "portable"])
 def decoders(request: pytest.FixtureRequest) -> Iterator[dict[str, Decoder]]:
     made = {venue: Decoder(venue, request.param) for venue in USED}
     yield made

@@ -1,12 +1,14 @@
 /* libFuzzer target: frames of nine plans, through every decoder variant and the whole engine.
  *
- * First byte: venue. The rest is cut at newlines into frames ('R' in front: a REST body). Besides what the
- * sanitizers see: both decoder variants must agree, and a mirror that applies the ring's records must
- * equal the book at its sequence.
+ * First byte: venue, and which variant of the book. The rest is cut at newlines into frames ('R' in front:
+ * a REST body). Besides what the sanitizers see: all decoder variants must agree, and a mirror that applies
+ * the ring's records must equal the book at its sequence.
  *
- *     handlers/native/fuzz/make_fuzz.sh build/fuzz && build/fuzz/fuzz_plan -max_total_time=600 CORPUS
+ *     handlers/native/fuzz/make_fuzz.sh build/fuzz
+ *     build/fuzz/fuzz_plan -max_len=65000 -max_total_time=600 build/fuzz/corpus build/fuzz/seeds
  */
 #include "../tests/venue_plans.h"
+#include "book_parts.h"
 #include "decode.h"
 #include "engine.h"
 #include "shm_reader.h"
@@ -14,7 +16,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { LEVELS_MAX = 512, FRAME_MAX = 1 << 16 };
+enum { LEVELS_MAX = 512, FRAME_MAX = 1 << 16, VARIANTS = 3 };
 
 typedef struct rig {
     bw_plan *plan;
@@ -22,7 +24,7 @@ typedef struct rig {
     bw_segment *segment;
     bw_engine *engine;
     bw_event_ring *events;
-    bw_decoder *decoder[2]; /* all a CPU can do, and portable */
+    bw_decoder *decoder[VARIANTS];
     bw_book_store *mirror;
     bw_ring_cursor cursor;
     char path[64];
@@ -63,9 +65,11 @@ static void set_up(rig *rig, enum venue venue) {
     must(bw_shm_writer_add_book(rig->shm, &symbol, 1, 8, 0) == 0, "add_book");
     must(bw_engine_add_book(rig->engine, 0, symbol.native) == 0, "engine add_book");
     bw_engine_bind(rig->engine, 0, 0);
-    rig->decoder[0] = bw_decoder_new(rig->plan, LEVELS_MAX);
-    setenv("BOOKWIRE_DECODER", "portable", 1);
-    rig->decoder[1] = bw_decoder_new(rig->plan, LEVELS_MAX);
+    static const char *const most[VARIANTS] = {"portable", "avx2", "avx512"};
+    for (uint32_t i = 0; i < VARIANTS; i++) {
+        setenv("BOOKWIRE_DECODER", most[i], 1);
+        rig->decoder[i] = bw_decoder_new(rig->plan, LEVELS_MAX);
+    }
     unsetenv("BOOKWIRE_DECODER");
     rig->mirror = bw_book_store_new(1, 4096, 0);
     bw_ring_seek_head(rig->segment, &rig->cursor);
@@ -85,26 +89,45 @@ static bool same_number(int64_t a, uint8_t a_decimals, int64_t b, uint8_t b_deci
     return a == b && (a_decimals == b_decimals || a == 0);
 }
 
+static void compare_slots(const bw_item *a, const bw_item *b) {
+    for (uint32_t i = 0; i < BW_SLOT_COUNT; i++) {
+        if (!(a->slots >> i & 1)) continue;
+        const bw_value *x = &a->slot[i], *y = &b->slot[i];
+        must(x->at == y->at && x->bytes == y->bytes && x->kind == y->kind && x->escaped == y->escaped,
+             "variants agree on values");
+    }
+}
+
+static void compare_items(const bw_decoder *one, const bw_decoder *other, const bw_item *a,
+                          const bw_item *b) {
+    must(a->slots == b->slots && a->levels_seen == b->levels_seen && !a->fault == !b->fault,
+         "variants agree on slots and faults");
+    compare_slots(a, b);
+    must(bw_decoder_classify(one, a, false) == bw_decoder_classify(other, b, false),
+         "variants agree on kinds");
+    for (uint32_t side = 0; side < 2 && !a->fault; side++) {
+        must(a->level_count[side] == b->level_count[side], "variants agree on levels");
+        const bw_wire_level *x = bw_decoder_levels(one, side) + a->level_first[side];
+        const bw_wire_level *y = bw_decoder_levels(other, side) + b->level_first[side];
+        for (uint32_t k = 0; k < a->level_count[side]; k++)
+            must(same_number(x[k].price, x[k].price_decimals, y[k].price, y[k].price_decimals) &&
+                     same_number(x[k].quantity, x[k].quantity_decimals, y[k].quantity,
+                                 y[k].quantity_decimals) &&
+                     x[k].orders == y[k].orders, "variants agree on numbers");
+    }
+}
+
 static void compare_variants(rig *rig, const char *text, size_t bytes) {
-    bool read[2];
-    for (uint32_t i = 0; i < 2; i++) read[i] = bw_decode(rig->decoder[i], text, bytes);
-    must(read[0] == read[1], "variants agree whether a frame is broken");
-    if (!read[0]) return;
-    must(bw_decoder_items(rig->decoder[0]) == bw_decoder_items(rig->decoder[1]), "variants agree on items");
-    for (uint32_t i = 0; i < bw_decoder_items(rig->decoder[0]); i++) {
-        const bw_item *a = bw_decoder_item(rig->decoder[0], i), *b = bw_decoder_item(rig->decoder[1], i);
-        must(a->slots == b->slots && !a->fault == !b->fault, "variants agree on slots and faults");
-        for (uint32_t side = 0; side < 2 && !a->fault; side++) {
-            must(a->level_count[side] == b->level_count[side], "variants agree on levels");
-            const bw_wire_level *x = bw_decoder_levels(rig->decoder[0], side) + a->level_first[side];
-            const bw_wire_level *y = bw_decoder_levels(rig->decoder[1], side) + b->level_first[side];
-            for (uint32_t k = 0; k < a->level_count[side]; k++) {
-                must(same_number(x[k].price, x[k].price_decimals, y[k].price, y[k].price_decimals) &&
-                         same_number(x[k].quantity, x[k].quantity_decimals, y[k].quantity,
-                                     y[k].quantity_decimals) &&
-                         x[k].orders == y[k].orders, "variants agree on numbers");
-            }
-        }
+    const bw_decoder *plain = rig->decoder[0];
+    bool read = bw_decode(rig->decoder[0], text, bytes);
+    for (uint32_t v = 1; v < VARIANTS; v++) {
+        bw_decoder *other = rig->decoder[v];
+        must(bw_decode(other, text, bytes) == read, "variants agree whether a frame is broken");
+        if (!read) continue;
+        must(bw_decoder_items(plain) == bw_decoder_items(other), "variants agree on items");
+        compare_slots(bw_decoder_frame(plain), bw_decoder_frame(other));
+        for (uint32_t i = 0; i < bw_decoder_items(plain); i++)
+            compare_items(plain, other, bw_decoder_item(plain, i), bw_decoder_item(other, i));
     }
 }
 
@@ -172,6 +195,7 @@ static void play(rig *rig, const char *line, size_t bytes) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes) {
     if (bytes < 2 || bytes > FRAME_MAX) return 0;
     rig *rig = &rigs[data[0] % VENUE_COUNT];
+    bw_book_variant = (enum bw_book_variant)(data[0] / VENUE_COUNT % ((uint32_t)bw_book_variant_best() + 1));
     bw_engine_connection_up(rig->engine, 0, 1);
     check_mirror(rig);
     const char *line = (const char *)data + 1, *end = (const char *)data + bytes;

@@ -1,6 +1,7 @@
 /* CRC-32 and the two recipes, on the worked examples of the venues' sheets. */
 #include "check.h"
 #include "checksum.h"
+#include "checksum_joined.h"
 #include "crc32.h"
 #include "number.h"
 
@@ -82,6 +83,23 @@ static void test_crc(void) {
         CHECK(bw_crc32(0, data + at, bytes) == wanted);
         CHECK(bw_crc32_by_table(0, data + at, bytes) == wanted);
         CHECK(bw_crc32(bw_crc32(0, data + at, bytes / 3), data + at + bytes / 3, bytes - bytes / 3) == wanted);
+    }
+}
+
+/* Whatever the lengths, and in front of whatever. */
+static void test_joined_crc(void) {
+    if (!bw_crc32_joins()) return;
+    uint64_t seed = 11;
+    for (uint32_t round = 0; round < 3000; round++) {
+        static uint8_t whole[128 * 32];
+        uint32_t remainder[128], bytes[128], count = (uint32_t)(next_random(&seed) % 128), all = 0;
+        for (uint32_t i = 0; i < count; i++) {
+            bytes[i] = (uint32_t)(next_random(&seed) % 33);
+            for (uint32_t at = 0; at < bytes[i]; at++) whole[all + at] = (uint8_t)next_random(&seed);
+            remainder[i] = ~bw_crc32_by_table(~0u, whole + all, bytes[i]);
+            all += bytes[i];
+        }
+        CHECK(bw_crc32_joined(remainder, bytes, count) == (uint32_t)crc32(0, whole, all));
     }
 }
 
@@ -194,22 +212,38 @@ static void test_text_as_received(void) {
     bw_book_store_free(store);
 }
 
+/* The digits as the recipe says, without any cache. */
+static uint32_t plainly(const bw_checksum_spec *spec, const bw_book_store *store, const bw_book *book) {
+    static bw_level level[2][BW_CHECKSUM_LEVELS_MAX];
+    char text[2 * BW_CHECKSUM_LEVELS_MAX * 40 + 1] = "", *end = text;
+    uint32_t count[2];
+    for (uint32_t side = 0; side < 2; side++) count[side] = bw_book_copy(store, book, side, spec->levels, level[side]);
+    for (uint32_t i = 0; i < 2 * spec->levels; i++) {
+        bool one_side_first = spec->order == BW_CHECKSUM_ASKS_THEN_BIDS;
+        uint32_t side = one_side_first ? i < spec->levels : i % 2, at = one_side_first ? i % spec->levels : i / 2;
+        if (at < count[side])
+            end += sprintf(end, "%lld%lld", (long long)level[side][at].price, (long long)level[side][at].quantity);
+    }
+    return (uint32_t)crc32(0, (const Bytef *)text, (uInt)(end - text));
+}
+
 /* A cache that has seen every step says the same as one that sees the book for the first time. */
-static void test_cache_follows(const bw_checksum_spec *spec) {
+static void test_cache_follows(const bw_checksum_spec *spec, uint32_t quantity_bits) {
     bw_book_store *store = book_of("", "");
     bw_book *book = bw_book_store_at(store, 0);
     bw_checksum_cache *cache = cache_of(spec), *fresh = cache_of(spec);
     uint64_t seed = 42;
     for (uint32_t round = 0; round < 5000; round++) {
-        uint64_t r = next_random(&seed);
-        int64_t evicted;
+        uint64_t r = next_random(&seed), more = next_random(&seed);
+        int64_t evicted, quantity = (int64_t)(more & ((UINT64_C(1) << (1 + (r >> 10) % quantity_bits)) - 1));
         bw_book_begin(book);
-        bw_book_set(store, book, r & 1, 1000 + (int64_t)(r >> 1 & 63), r >> 8 & 3 ? (int64_t)(r >> 20 & 0xffff) : 0, 0,
-                    &evicted);
+        bw_book_set(store, book, r & 1, 1000 + (int64_t)(r >> 1 & 63), r >> 8 & 3 ? quantity : 0, 0, &evicted);
         if (round % 1000 == 999) bw_book_rescale(store, book, 1, 0);
         bw_book_end(store, book);
         memset(fresh, 0, bw_checksum_cache_bytes(spec));
-        CHECK(bw_checksum_compute(cache, spec, store, book) == bw_checksum_compute(fresh, spec, store, book));
+        uint32_t computed = bw_checksum_compute(cache, spec, store, book);
+        CHECK(computed == bw_checksum_compute(fresh, spec, store, book));
+        if (spec->text == BW_CHECKSUM_DIGITS && !spec->separator[0]) CHECK(computed == plainly(spec, store, book));
     }
     free(cache);
     free(fresh);
@@ -217,14 +251,22 @@ static void test_cache_follows(const bw_checksum_spec *spec) {
 }
 
 int main(void) {
+    static const bw_checksum_spec interleaved = {.levels = 25, .order = BW_CHECKSUM_INTERLEAVED_BID_FIRST,
+                                                 .text = BW_CHECKSUM_DIGITS};
     test_javascript_text();
     test_javascript_bounds();
     test_text_as_received();
     test_crc();
-    test_kraken();
+    test_joined_crc();
     test_okx();
     test_wire_values();
-    test_cache_follows(&kraken);
-    test_cache_follows(&okx);
+    for (int way = 0; way < 2; way++) {
+        bw_checksum_never_joins = way;
+        test_kraken();
+        test_cache_follows(&kraken, 16);
+        test_cache_follows(&kraken, 62);
+        test_cache_follows(&interleaved, 62);
+        test_cache_follows(&okx, 16);
+    }
     return 0;
 }

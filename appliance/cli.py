@@ -35,6 +35,7 @@ COMMANDS = {
     "http": "run REST, health and metrics",
     "simulate": "play exchanges on this machine",
     "doctor": "say what this box can do and what is wrong with it",
+    "nic": "take a network interface for a poll-mode driver, and give it back",
     "plan": "say what a start will cost the exchanges' limits, before it",
     "exchanges": "list the exchanges",
     "symbols": "list the symbols that run here",

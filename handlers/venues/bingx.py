@@ -1,8 +1,8 @@
 """BingX spot: ``<symbol>@incrDepth``, 1,000 levels every 500 ms, each frame a gzip member.
 
 Ids count up by one as documented. On the swap market they were seen to jump without loss: if spot does so
-too, JUMPS is the rule that takes and counts it, at the price of not seeing a loss. Sides are arrays of pairs or
-objects of price and quantity; sources differ, so either is read.
+too, JUMPS is the rule that takes and counts it, at the price of not seeing a loss. Sides are arrays of pairs
+or objects of price and quantity; sources differ, so either is read.
 """
 
 from __future__ import annotations

@@ -244,7 +244,7 @@ static const bw_message_plan *judge(const bw_decoder *decoder, const bw_item *it
 
 const bw_message_plan *bw_decoder_classify(const bw_decoder *decoder, const bw_item *item, bool rest) {
     bw_layout *layout = decoder->layout_used;
-    if (!layout || rest) return judge(decoder, item, rest);
+    if (!layout || rest || decoder->plan->compares_values) return judge(decoder, item, rest);
     if (!layout->judged) layout->message = judge(decoder, item, false);
     layout->judged = true;
     return layout->message;

@@ -90,6 +90,7 @@ struct bw_plan {
     bool straddle, audit;
     bool checksum_apart; /* in messages of its own */
     bool has_numbers;      /* binary frames are protobuf */
+    bool compares_values;  /* some condition is about two values: a frame's layout does not tell its kind */
     uint32_t depth;
     uint32_t snapshot_levels;
     bool client_cuts;

@@ -175,7 +175,10 @@ static bool compile_condition(plan_maker *maker, uint32_t number, const bw_condi
     condition->test = (uint8_t)from->test;
     condition->other = (uint8_t)from->other;
     message->slots_needed |= 1u << from->slot;
-    if (from->test == BW_TEST_SAME) message->slots_needed |= 1u << from->other;
+    if (from->test == BW_TEST_SAME) {
+        message->slots_needed |= 1u << from->other;
+        maker->plan->compares_values = true;
+    }
     if (from->test != BW_TEST_EQUALS) return true;
     condition->bytes = (uint8_t)bytes;
     memcpy(condition->equals, from->equals, (size_t)bytes);

@@ -19,7 +19,7 @@ NATIVE := $(shell find dpdk_bindings handlers gateway \( -name '*.c' -o -name '*
 .PHONY: help run test test-c test-long bench check lint types analyse house fmt build peers lock schema clean
 
 help:
-	@echo 'make run        five simulated exchanges, the gateway and a live table of tops (set-up included)'
+	@echo 'make run        21 simulated exchanges, the gateway and a live table of tops (set-up included)'
 	@echo 'make test       C unit tests under sanitizers, then all tests but the long ones'
 	@echo 'make test-long  the long ones: minutes of full-rate streaming, every real capture'
 	@echo 'make bench      the figures of the README, measured here'
@@ -48,6 +48,7 @@ $(VENV)/.built: $(VENV)/.locked $(NATIVE)
 		$(BIN)/pip install --quiet --no-build-isolation --no-deps --editable . --config-settings=build-dir=$(BUILD) && \
 		touch $(VENV)/.editable; \
 	fi
+	@$(BIN)/python -m compileall -q handlers appliance gateway hw dpdk_bindings  # an editable install keeps none
 	@touch $@
 
 $(VENV)/.locked-dev: requirements-dev.lock $(VENV)/.locked

@@ -6,18 +6,18 @@ be right. Nothing is guessed and nothing unknown is passed over.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 
 from appliance.config import Config, Exchange
+from appliance.slips import suggestion
 from handlers.errors import SetupError, UsageError
 from handlers.registry import VENUES
 
@@ -26,13 +26,6 @@ PREFIX = "BOOKWIRE_"
 FILE_VARIABLE = "BOOKWIRE_CONFIG"
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`")
 _AT = re.compile(r" - at `\$(?P<path>[^`]*)`$")
-
-
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """``did you mean "port"?``, or the list of what there is."""
-    names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    return f'did you mean "{close[0]}"?' if close else f"known: {', '.join(names)}"
 
 
 def load(
@@ -45,7 +38,8 @@ def load(
     """The effective configuration.
 
     ``path`` None: the file named by $BOOKWIRE_CONFIG, or none. ``flags`` are tables of the values that
-    were given on the command line. ``exchanges`` run where nothing says which, None: the usual. Raises SetupError (78), UsageError (64) for unknown exchanges.
+    were given on the command line. ``exchanges`` run where nothing says which, None: the usual.
+    Raises SetupError (78), UsageError (64) for unknown exchanges.
     """
     environment = os.environ if environment is None else environment
     if path is None and environment.get(FILE_VARIABLE):

@@ -16,7 +16,7 @@ NATIVE := $(shell find dpdk_bindings handlers gateway \( -name '*.c' -o -name '*
           meson.build meson_options.txt pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-c test-long bench check lint types analyse house fmt build peers lock schema clean
+.PHONY: help run test test-c test-long bench check lint types analyse house fmt build peers lock schema docs clean
 
 help:
 	@echo 'make run        21 simulated exchanges, the gateway and a live table of tops (set-up included)'
@@ -119,6 +119,9 @@ lock:
 		--python-version 3.11 --extra build pyproject.toml -o requirements.lock
 	@uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --universal --python-version 3.11 \
 		--extra build --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+docs: build
+	@$(BIN)/python -m appliance.pages docs/exchanges
 
 schema: build
 	@$(BIN)/python -m appliance.config_read > docs/config.schema.json

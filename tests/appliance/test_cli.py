@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from appliance.cli import COMMANDS
+from appliance.commands.status import breakers
 
 
 def bookwire(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -134,3 +135,11 @@ def test_a_pattern_is_planned_only_with_a_count(nowhere: tuple[str, ...]) -> Non
     done = bookwire("plan", "--exchanges", "okx", "--symbols", "*", *nowhere)
     assert done.returncode == 64
     assert "--list" in done.stderr
+
+
+def test_an_open_breaker_can_be_read() -> None:
+    closed, banned = {"open_until": 0.0, "reason": ""}, "HTTP 418: the address is banned"
+    feed = {"rest": {"breaker": {"open_until": 1060.0, "reason": banned}}, "connects": {"breaker": closed}}
+    assert breakers(feed, 1000.0) == [{"of": "rest", "seconds": 60.0, "reason": banned}]
+    assert breakers(feed, 1061.0) == []
+    assert breakers({}, 1000.0) == []

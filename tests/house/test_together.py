@@ -26,9 +26,9 @@ def test_the_registry_knows_every_venue_file_and_each_venue_its_row() -> None:
 
 
 def test_every_venue_has_a_row_in_the_docs() -> None:
-    text = text_of(Path("docs/exchanges.md"))
+    text = text_of(Path("docs/exchanges/README.md"))
     assert [
-        name for name, venue in VENUES.items() if f"| {venue.name} " not in text and f"`{name}`" not in text
+        name for name, venue in VENUES.items() if f"[{venue.name}]({name}.md) | `{name}`" not in text
     ] == []
 
 

@@ -61,7 +61,8 @@ def answer(message: Any) -> Answer:
         return Answer("refused", symbols, number, f"{message.get('code', '')} {message.get('msg', '')}")
     if kind == "conf":
         return Answer("welcome" if message.get("status") == "OK" else "other")
-    return Answer("leave" if message.get("code") in (20051, 20060) else "other", reason=str(message))
+    code = message.get("code")  # none at the greeting
+    return Answer("leave" if code in (20051, 20060) else "other", reason=str(message) if code else "")
 
 
 def book(kind: Any, form: Form) -> Message:

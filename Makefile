@@ -19,10 +19,10 @@ NATIVE := $(shell find dpdk_bindings handlers gateway \( -name '*.c' -o -name '*
 .DEFAULT_GOAL := help
 FORCE:
 
-.PHONY: FORCE help run test test-c test-long bench check lint types analyse house fmt build peers lock schema clean
+.PHONY: FORCE help run test test-c test-long bench check lint types analyse house fmt build peers lock schema docs clean
 
 help:
-	@echo 'make run        five simulated exchanges, the gateway and a live table of tops (set-up included)'
+	@echo 'make run        21 simulated exchanges, the gateway and a live table of tops (set-up included)'
 	@echo 'make test       C unit tests under sanitizers, then all tests but the long ones'
 	@echo 'make test-long  the long ones: minutes of full-rate streaming, every real capture'
 	@echo 'make bench      the figures of the README, measured here'
@@ -64,6 +64,7 @@ $(VENV)/.built: $(VENV)/.locked $(VENV)/.dpdk $(NATIVE)
 		$(BIN)/pip install --quiet --no-build-isolation --no-deps --editable . --config-settings=build-dir=$(BUILD) && \
 		touch $(VENV)/.editable; \
 	fi
+	@$(BIN)/python -m compileall -q handlers appliance gateway hw dpdk_bindings  # an editable install keeps none
 	@touch $@
 
 $(VENV)/.locked-dev: requirements-dev.lock $(VENV)/.locked
@@ -139,6 +140,9 @@ lock:
 		--python-version 3.11 --extra build pyproject.toml -o requirements.lock
 	@uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --universal --python-version 3.11 \
 		--extra build --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+docs: build
+	@$(BIN)/python -m appliance.pages docs/exchanges
 
 schema: build
 	@$(BIN)/python -m appliance.config_read > docs/config.schema.json

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn
 
-from appliance.config_read import suggestion
+from appliance.slips import suggestion
 from handlers.errors import SetupError
 
 USAGE = 2

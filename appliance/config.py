@@ -14,10 +14,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from handlers.registry import active
+
 DEFAULT_SYMBOLS = ("BTC", "ETH", "SOL", "XRP", "DOGE", "ADA", "AVAX", "LINK", "LTC", "DOT")
 # Live within seconds on every exchange. All symbols (`*`) cost Binance alone some twenty minutes of its REST
 # budget at start, so that is asked for, not assumed.
-DEFAULT_EXCHANGES = ("binance", "coinbase", "okx", "bybit", "kraken")
 
 
 def default_run_dir() -> Path:
@@ -57,9 +58,13 @@ class Box(_Table, frozen=True):
 class Exchanges(_Table, frozen=True):
     """Which exchanges run, and which symbols each takes unless its own table says otherwise."""
 
-    enabled: Annotated[tuple[str, ...], _about("Exchanges to run, each a process of its own.")] = (
-        DEFAULT_EXCHANGES
-    )
+    enabled: Annotated[
+        tuple[str, ...],
+        _about(
+            "Exchanges to run, each a process of its own. Default: all whose lifecycle is active "
+            "(`bookwire exchanges`); with up --simulate, all."
+        ),
+    ] = msgspec.field(default_factory=active)
     symbols: Annotated[
         tuple[str, ...],
         _about("BTC-USDT; BTC (in the usual quote and USDT); *-USDT or *; kraken:BTC-USD for one exchange."),
@@ -146,6 +151,9 @@ class Simulate(_Table, frozen=True):
     )  # fmt: skip
     levels: Annotated[int, Meta(ge=1, le=50_000, description="Levels a side of each book.")] = 1000
     rate: Annotated[float, Meta(gt=0, description="Updates a second and symbol.")] = 20.0
+    processes: Annotated[
+        Count, _about("Processes that play them; of several, each falls and comes back alone.")
+    ] = 1
     seed: Annotated[int, _about("The same seed, the same order flow.")] = 1
 
 

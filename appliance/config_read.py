@@ -6,20 +6,20 @@ be right. Nothing is guessed and nothing unknown is passed over.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import msgspec
 
 from appliance.config import Config, Exchange
+from appliance.slips import suggestion
 from handlers.errors import SetupError, UsageError
-from handlers.registry import EXCHANGES, VENUES
+from handlers.registry import VENUES
 
 T = TypeVar("T")
 PREFIX = "BOOKWIRE_"
@@ -28,23 +28,18 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(?P<key>[^`]*)`")
 _AT = re.compile(r" - at `\$(?P<path>[^`]*)`$")
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """``did you mean "port"?``, or the list of what there is."""
-    names = sorted(known)
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    return f'did you mean "{close[0]}"?' if close else f"known: {', '.join(names)}"
-
-
 def load(
     path: Path | None = None,
     *,
     environment: Mapping[str, str] | None = None,
     flags: Mapping[str, Mapping[str, Any]] | None = None,
+    exchanges: Sequence[str] | None = None,
 ) -> Config:
     """The effective configuration.
 
     ``path`` None: the file named by $BOOKWIRE_CONFIG, or none. ``flags`` are tables of the values that
-    were given on the command line. Raises SetupError (78), UsageError (64) for unknown exchanges.
+    were given on the command line. ``exchanges`` run where nothing says which, None: the usual.
+    Raises SetupError (78), UsageError (64) for unknown exchanges.
     """
     environment = os.environ if environment is None else environment
     if path is None and environment.get(FILE_VARIABLE):
@@ -55,6 +50,8 @@ def load(
     for layer in (_from_environment(environment), flags or {}):
         for table, values in layer.items():
             tables[table] = {**tables.get(table, {}), **values}
+    if exchanges is not None:
+        tables["exchanges"] = {"enabled": list(exchanges), **tables.get("exchanges", {})}
     merged = source.checked(tables) if tables != source.tables else config
     _check_names(merged, source)
     return merged
@@ -196,9 +193,8 @@ def _check_names(config: Config, source: _File) -> None:
     ):
         for name in names:
             if name not in VENUES:
-                later = any(row.id == name for row in EXCHANGES)
                 raise UsageError(
-                    f"exchange {name!r} is {'not implemented yet' if later else 'unknown'}",
+                    f"exchange {name!r} is unknown",
                     where=source.where(*path, *((name,) if path == ("exchange",) else ())),
                     do=suggestion(name, VENUES),
                 )
@@ -244,7 +240,7 @@ def schema() -> dict[str, Any]:
     definitions = made["$defs"]
     for definition in definitions.values():
         definition.pop("required", None)  # nothing is
-    definitions["Config"]["properties"]["exchange"]["propertyNames"] = {"enum": [row.id for row in EXCHANGES]}
+    definitions["Config"]["properties"]["exchange"]["propertyNames"] = {"enum": [*VENUES]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Bookwire configuration",

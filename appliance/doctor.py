@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from appliance.measure import Distance, Jitter
 from appliance.placement import Placement
+from handlers.facts import Venue
 from hw.clock import Synchronisation
 from hw.machine import Machine
 from hw.nic import USER_DRIVERS
@@ -266,6 +267,19 @@ def of_distance(rows: Iterable[Distance]) -> Iterator[Finding]:
                 what,
                 "a box nearer to it sees its books sooner" if far else "",
             )
+
+
+def of_lifecycles(venues: Iterable[Venue], enabled: Collection[str]) -> Iterator[Finding]:
+    """Exchanges that no longer serve: why they are not dialled, and a warning where one is enabled."""
+    for venue in venues:
+        life = venue.lifecycle
+        if life.state == "active":
+            continue
+        what = f"{venue.id} is {life.state} since {life.date}: {life.source}"
+        if venue.id in enabled:
+            yield Finding("warning", "exchanges", what, f"take {venue.id} out of exchanges.enabled")
+        else:
+            yield Finding("note", "exchanges", f"{what}; not dialled unless named")
 
 
 def verdict(findings: Iterable[Finding]) -> Level:

@@ -1,6 +1,6 @@
 """What must hold before anything starts; each failure says what, where, what to do.
 
-Finding these here, in one process, spares the user five processes that fall one after the other.
+Finding these here, in one process, spares the user many processes that fall one after the other.
 """
 
 from __future__ import annotations

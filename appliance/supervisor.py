@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -138,9 +139,11 @@ class Supervisor:
             *("--symbols", ",".join(simulate.symbols), "--rate", str(simulate.rate)),
             *("--seed", str(simulate.seed), "--levels", str(simulate.levels), "--state-dir", str(state_dir)),
         ]
-        spoken = {name: asyncio.Event() for name in self.config.exchanges.enabled}
-        for name, heard in spoken.items():
-            self._supervise(self._simulator(name, base, heard))
+        names = self.config.exchanges.enabled
+        troupes = [names[at :: simulate.processes] for at in range(min(simulate.processes, len(names)))]
+        spoken = {", ".join(troupe): asyncio.Event() for troupe in troupes}
+        for troupe, heard in zip(troupes, spoken.values(), strict=True):
+            self._supervise(self._simulator(troupe, base, heard))
         stopped = asyncio.create_task(self._stop.wait())
         heard_all = asyncio.create_task(_all(spoken.values()))
         await asyncio.wait(
@@ -158,19 +161,25 @@ class Supervisor:
             )
         self.config = self._with_simulated_addresses()
 
-    def _simulator(self, name: str, base: Sequence[str], heard: asyncio.Event) -> Child:
+    def _simulator(self, names: Sequence[str], base: Sequence[str], heard: asyncio.Event) -> Child:
+        """One process that plays ``names``."""
+
         def said(line: bytes) -> None:
             told = json.loads(line)
-            self._simulators[name] = {**told["exchanges"][name], "ca_file": told["ca_file"]}
+            for name in names:
+                self._simulators[name] = {**told["exchanges"][name], "ca_file": told["ca_file"]}
             heard.set()
 
         def arguments() -> list[str]:
-            known = self._simulators.get(name)  # again on the same port: the feeds know that one
-            port = ["--port", known["websocket_url"].split(":")[2].split("/")[0]] if known else []
-            return command("simulate", "--exchange", name, *base, *port)
+            played = [part for name in names for part in ("--exchange", name)]
+            ports: list[str] = []
+            if heard.is_set():  # again on the same ports: the feeds know those
+                known = (urlsplit(self._simulators[name]["rest_url"]).port for name in names)
+                ports = ["--ports", ",".join(map(str, known))]
+            return command("simulate", *played, *base, *ports)
 
         return Child(
-            f"simulator {name}",
+            f"simulator {names[0]}" if len(names) == 1 else f"simulator of {len(names)}",
             arguments,
             log=self._log,
             said=said,

@@ -24,6 +24,7 @@ from handlers.registry import EXCHANGES
 from handlers.service import Service, handed_listener
 
 BACKLOG = 1024
+ID_OF = {row.number: row.id for row in EXCHANGES}
 STOP_PATIENCE_S = 3.0
 RETRY_S = 0.002
 
@@ -146,7 +147,7 @@ class Server:
             self._requests.refused(event.client, event.tag, now_s)
             self._log("subscription_refused", why=event.body.decode())
         elif event.type is EventType.EXCHANGE:
-            self._exchange(EXCHANGES[event.code].id, bool(event.tag), event.body.decode())
+            self._exchange(ID_OF[event.code], bool(event.tag), event.body.decode())
         elif event.type is EventType.STOPPED:
             self._stopped.set()
 

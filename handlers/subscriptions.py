@@ -147,11 +147,13 @@ class Subscriptions:
         if said.kind == "listed":
             return self._listed(set(said.symbols), request)
         leaving = said.kind == "unsubscribed" or (request is not None and not request.subscribe)
+        # some name the symbol and not what was asked of it: one that was left waits for no other answer
+        either = bool(said.symbols) and request is None
         for symbol in symbols:
             row = self.rows.get(symbol)
             if row is None:
                 continue
-            if leaving and row.state is State.LEFT:
+            if (leaving or either) and row.state is State.LEFT:
                 row.state = State.WANTED
             elif not leaving and row.state is State.REQUESTED:
                 self._stand(row)

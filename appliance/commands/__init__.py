@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +24,22 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="for machines: JSON on stdout")
 
 
-def config_of(arguments: argparse.Namespace, **tables: Mapping[str, Any]) -> Config:
-    """The effective configuration of a command line; a flag that is None was not given."""
+def config_of(
+    arguments: argparse.Namespace, usual: Sequence[str] | None = None, **tables: Mapping[str, Any]
+) -> Config:
+    """The effective configuration of a command line; a flag that is None was not given.
+
+    ``usual``: the exchanges where nothing names any, None: the configuration's own default.
+    """
     box = {"shm_dir": arguments.shm_dir, "run_dir": arguments.run_dir}
     flags = {
         table: {key: value for key, value in values.items() if value is not None}
         for table, values in {"box": box, **tables}.items()
     }
     return config_read.load(
-        arguments.config, flags={table: values for table, values in flags.items() if values}
+        arguments.config,
+        flags={table: values for table, values in flags.items() if values},
+        exchanges=usual,
     )
 
 

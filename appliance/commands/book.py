@@ -15,10 +15,10 @@ import aiohttp
 
 from appliance.commands import add_config, add_json, config_of
 from appliance.config import Config
-from appliance.config_read import suggestion
 from appliance.lines import json_line
 from appliance.observe import Observer, need_something
 from appliance.probe import reachable
+from appliance.slips import suggestion
 from handlers.errors import SetupError, UnavailableError, UsageError
 from handlers.shm import Book, ReadError
 from handlers.shm_layout import BookState

@@ -14,11 +14,11 @@ from dataclasses import asdict
 from appliance import measure, preflight
 from appliance.commands import add_config, add_json, config_of
 from appliance.config import Config
-from appliance.doctor import Finding, Needs, examine, of_clock, of_distance, of_jitter, verdict
+from appliance.doctor import Finding, Needs, examine, of_clock, of_distance, of_jitter, of_lifecycles, verdict
 from appliance.lines import json_line
 from appliance.placement import GATEWAY, Placement, place_configured
 from handlers.errors import UnavailableError
-from handlers.registry import venue
+from handlers.registry import VENUES, venue
 from hw.clock import synchronisation
 from hw.machine import read
 
@@ -44,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     machine = read()
     placement = place_configured(config, machine)
     findings = examine(machine, placement, needs_of(config))
+    findings.extend(of_lifecycles(VENUES.values(), config.exchanges.enabled))
     findings.extend(_measured(config, placement, spin=arguments.spin, distance=arguments.distance))
     for row in findings:
         if arguments.json:

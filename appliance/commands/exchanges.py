@@ -1,32 +1,54 @@
-"""List the exchanges: number, id, name, customary quote, and whether this version speaks to them."""
+"""List the exchanges: number, id, name, customary quote, and whether they still serve.
+
+Those that do not are simulated like every other, but dialled only when named (--exchanges, or enabled in the
+configuration).
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
+from typing import Any
 
 from appliance.commands import add_json
-from handlers.registry import EXCHANGES, VENUES
+from handlers.facts import Venue
+from handlers.registry import VENUES
 
 EXAMPLES = """
   bookwire exchanges
-  bookwire exchanges --json | jq -r '.[] | select(.implemented) | .id'
+  bookwire exchanges --json | jq -r '.[] | select(.lifecycle.state == "active") | .id'
 """
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     add_json(parser)
-    parser.add_argument("--all", action="store_true", help="also those this version does not speak to yet")
+
+
+def row(venue: Venue) -> dict[str, Any]:
+    """What --json prints of one."""
+    return {
+        "number": venue.number,
+        "id": venue.id,
+        "name": venue.name,
+        "quote": venue.quote,
+        "lifecycle": asdict(venue.lifecycle),
+        "verified": venue.verified.date,
+    }
+
+
+def lifecycle(venue: Venue) -> str:
+    """``ceased 2026-09-29: the exchange's notice``, or ``active``."""
+    life = venue.lifecycle
+    return f"{life.state} {life.date}: {life.source}" if life.date else life.state
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Always 0."""
-    rows = [row for row in EXCHANGES if arguments.all or arguments.json or row.id in VENUES]
     if arguments.json:
-        print(json.dumps([{**row._asdict(), "implemented": row.id in VENUES} for row in rows]))
+        print(json.dumps([row(venue) for venue in VENUES.values()]))
         return 0
-    for row in rows:
-        later = "" if row.id in VENUES else "  (not yet)"
-        print(f"{row.number:>2}  {row.id:<10} {row.name:<11} {row.quote}{later}")
+    for venue in VENUES.values():
+        print(f"{venue.number:>2}  {venue.id:<10} {venue.name:<11} {venue.quote:<5} {lifecycle(venue)}")
     return 0

@@ -8,10 +8,10 @@ from __future__ import annotations
 import argparse
 
 from appliance.commands import words
-from appliance.config_read import suggestion
 from appliance.simulator.__main__ import add_arguments, settings_from
 from appliance.simulator.exchanges import EXCHANGES
 from appliance.simulator.runner import run as play
+from appliance.slips import suggestion
 from handlers.errors import UsageError
 
 EXAMPLES = """

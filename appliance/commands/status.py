@@ -1,4 +1,4 @@
-"""Say how the box is: processes, books, ages, rates, restarts.
+"""Say how the box is: processes, books, ages, rates, restarts, and what an exchange's refusals hold up.
 
 Exit code 0 when every book of every exchange that runs here is live, 75 when some are not, 69 when
 nothing runs.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,17 @@ def _exchange(config: Config, exchange: ExchangeView, now_ns: int) -> dict[str, 
         "reconnects": sum(feed.get("reconnects", {}).values()),
         "connections": exchange.counters.get("connections_open", 0),
         "uptime_s": round(exchange.uptime_s, 1),
+        "breakers": breakers(feed, now_ns / 1e9),
     }
+
+
+def breakers(feed: Mapping[str, Any], now_s: float) -> list[dict[str, Any]]:
+    """Those of a feed's status that are open: nothing is sent for ``seconds`` more, and why."""
+    return [
+        {"of": name, "seconds": round(breaker["open_until"] - now_s, 1), "reason": breaker["reason"]}
+        for name, breaker in ((name, feed[name]["breaker"]) for name in ("rest", "connects") if name in feed)
+        if breaker["open_until"] > now_s
+    ]
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -94,7 +105,7 @@ def _print(told: dict[str, Any]) -> None:
         uptime_s = row["uptime_s"] or 1
         books = f"{row['live']:>4} of {row['books']} live" if row["alive"] else "   down"
         parts = [
-            f"{row['exchange']:<9} {books}",
+            f"{row['exchange']:<10} {books}",
             f"{row['messages'] / max(uptime_s, 1):.0f} messages/s",
             f"oldest {row['age_ms_max']:.0f} ms" if row["age_ms_max"] is not None else "no data yet",
             f"{row['resyncs']} resyncs",
@@ -103,6 +114,9 @@ def _print(told: dict[str, Any]) -> None:
             f"up {uptime_s:.0f} s",
         ]
         print("  ".join(parts))
+        for breaker in row["breakers"]:
+            of = {"rest": "REST", "connects": "connecting"}[breaker["of"]]
+            print(f"          {of} stands still for {breaker['seconds']:.0f} s more: {breaker['reason']}")
         for book in row["not_live"]:
             print(f"          {book['symbol']} {book['state']}: {book['reason']}")
     for each in told["up"].get("processes", []):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from appliance.commands import add_config, add_json, config_of
-from appliance.config_read import suggestion
 from appliance.lines import json_line
 from appliance.observe import Observer, need_something
+from appliance.slips import suggestion
 from handlers.errors import UsageError
 
 EXAMPLES = """

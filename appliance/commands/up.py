@@ -13,6 +13,7 @@ import msgspec
 
 from appliance.commands import add_config, config_of, words
 from appliance.supervisor import Options, up
+from handlers.registry import VENUES
 
 EXAMPLES = """
   bookwire up --simulate                         against built-in exchanges, no Internet needed
@@ -59,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         simulate["symbols"] = [symbol for symbol in symbols if "*" not in symbol] or None
     config = config_of(
         arguments,
+        tuple(VENUES) if arguments.simulate else None,  # all can be played, also those that have ceased
         exchanges={"enabled": words(arguments.exchanges), "symbols": symbols},
         gateway={"host": arguments.host, "port": arguments.port},
         http={"host": arguments.host, "port": arguments.http_port},

@@ -80,6 +80,13 @@ def _add_server_arguments(parser: argparse.ArgumentParser, default: SimulatorSet
         help="first port; 0 takes free ones (default: %(default)s)",
     )
     parser.add_argument(
+        "--ports",
+        type=lambda text: tuple(map(int, text.split(","))),
+        default=default.ports,
+        metavar="LIST",
+        help="a port for each exchange, in their order, instead of --port",
+    )
+    parser.add_argument(
         "--faults", type=Path, metavar="FILE", help="fault script, JSON (see docs/simulator.md)"
     )
     parser.add_argument(
@@ -121,6 +128,7 @@ def settings_from(arguments: argparse.Namespace) -> SimulatorSettings:
         state_dir=arguments.state_dir,
         host=arguments.host,
         port=arguments.port,
+        ports=arguments.ports,
         faults=arguments.faults,
         limits=arguments.limits,
         age_limit=arguments.age_limit,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import logging
 import signal
 import sys
 from typing import Any
@@ -44,6 +45,10 @@ class Simulator:
                 raise SimulatorError(f"fault script: {error}", BAD_CONFIGURATION) from error
         self.ended = asyncio.Event()
         self.broken = False
+        if settings.ports and len(settings.ports) != len(set(settings.exchanges)):
+            raise SimulatorError(
+                f"{len(settings.ports)} ports for {len(set(settings.exchanges))} exchanges", BAD_NAME
+            )
         for name in dict.fromkeys(settings.exchanges):
             try:
                 self.hosts[name] = self._make(name, script)
@@ -114,7 +119,7 @@ class Simulator:
                 f"state directory {self.settings.state_dir}: {error}", BAD_CONFIGURATION
             ) from error
         for offset, (name, host) in enumerate(self.hosts.items()):
-            port = self.settings.port + offset if self.settings.port else 0
+            port = self._port(offset)
             try:
                 await host.start(context, self.settings.host, port)
             except OSError as error:
@@ -122,6 +127,12 @@ class Simulator:
                 raise SimulatorError(
                     f"{name}: cannot listen on {self.settings.host}:{port}: {error}", UNAVAILABLE
                 ) from error
+
+    def _port(self, offset: int) -> int:
+        settings = self.settings
+        if settings.ports:
+            return settings.ports[offset]
+        return settings.port + offset if settings.port else 0
 
     async def stop(self) -> None:
         """Close everything."""
@@ -157,6 +168,8 @@ async def _serve(settings: SimulatorSettings) -> None:
         # deep books are a million objects that live as long as we do: not worth looking through
         gc.collect()
         gc.freeze()
+        # asyncio has no word for a peer that went while its frames were being written; nothing is amiss
+        logging.getLogger("asyncio").addFilter(lambda record: record.msg != "socket.send() raised exception.")
         print(json.dumps(simulator.ready()), flush=True)
         await simulator.ended.wait()
     if simulator.broken:

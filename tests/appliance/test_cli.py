@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from appliance.cli import COMMANDS
+from appliance.commands.status import breakers
 
 
 def bookwire(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -69,9 +70,12 @@ def test_exchanges_for_people_and_machines() -> None:
     rows = json.loads(bookwire("exchanges", "--json").stdout)
     assert [row["id"] for row in rows[:5]] == ["binance", "coinbase", "okx", "bybit", "kraken"]
     assert len(rows) == 21
-    implemented = {row["id"] for row in rows if row["implemented"]}
-    listed = {line.split()[1] for line in bookwire("exchanges").stdout.splitlines()}
-    assert listed == implemented >= {"binance", "coinbase", "okx", "bybit", "kraken"}
+    listed = [line.split()[1] for line in bookwire("exchanges").stdout.splitlines()]
+    assert listed == [row["id"] for row in rows]
+    gone = {row["id"]: row["lifecycle"] for row in rows if row["lifecycle"]["state"] != "active"}
+    assert set(gone) == {"bitmart", "coinex", "ascendex"}
+    text = bookwire("exchanges").stdout
+    assert all(f"{life['state']} {life['date']}: {life['source']}" in text for life in gone.values())
 
 
 def test_check_config_prints_what_holds_or_what_is_wrong(tmp_path: Path) -> None:
@@ -103,7 +107,7 @@ def test_where_nothing_runs_it_says_so(name: str, nowhere: tuple[str, ...]) -> N
     [
         (("up", "--exchanges", "binnance"), 64, 'did you mean "binance"?'),
         (("feed", "binnance"), 64, "unknown"),
-        (("feed", "upbit"), 64, "not implemented yet"),
+        (("feed", "upbitt"), 64, "unknown"),
         (("simulate", "--exchange", "krakn"), 64, 'did you mean "kraken"?'),
         (("up", "--config", "absent.toml"), 78, "cannot read the configuration"),
         (("up", "--port", "99999"), 78, "gateway.port: expected `int` <= 65535"),
@@ -131,3 +135,11 @@ def test_a_pattern_is_planned_only_with_a_count(nowhere: tuple[str, ...]) -> Non
     done = bookwire("plan", "--exchanges", "okx", "--symbols", "*", *nowhere)
     assert done.returncode == 64
     assert "--list" in done.stderr
+
+
+def test_an_open_breaker_can_be_read() -> None:
+    closed, banned = {"open_until": 0.0, "reason": ""}, "HTTP 418: the address is banned"
+    feed = {"rest": {"breaker": {"open_until": 1060.0, "reason": banned}}, "connects": {"breaker": closed}}
+    assert breakers(feed, 1000.0) == [{"of": "rest", "seconds": 60.0, "reason": banned}]
+    assert breakers(feed, 1061.0) == []
+    assert breakers({}, 1000.0) == []

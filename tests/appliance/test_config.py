@@ -77,7 +77,6 @@ def test_an_exchange_gets_the_names_of_all_and_its_own() -> None:
         ),
         ("[exchange.okx]\npoll = 'spin'\n", 2, "exchange.okx.poll: invalid enum value 'spin'", "", 78),
         ("[exchange.krakn]\n", 1, "exchange 'krakn' is unknown", 'did you mean "kraken"?', 64),
-        ("[exchanges]\nenabled = ['upbit']\n", 2, "exchange 'upbit' is not implemented yet", "", 64),
         ("[exchanges]\nenabled = ['okx', 'okx']\n", 2, "stands twice", "once", 78),
         ("[exchanges]\nenabled = []\n", 2, "no exchange is enabled", "at least one", 78),
         ("[gateway]\ntls_key = 'k'\n", 1, "tls_certificate and tls_key go together", "both", 78),

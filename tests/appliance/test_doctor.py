@@ -13,9 +13,10 @@ import pytest
 from shapes import SHAPES
 from trees import build
 
-from appliance.doctor import Finding, Needs, examine, of_clock, of_distance, of_jitter, verdict
+from appliance.doctor import Finding, Needs, examine, of_clock, of_distance, of_jitter, of_lifecycles, verdict
 from appliance.measure import Distance, Jitter, distances, jitter
 from appliance.placement import place
+from handlers.registry import VENUES, active
 from hw.clock import Synchronisation
 from hw.machine import read
 
@@ -118,3 +119,12 @@ def test_the_command_on_this_machine(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert {"cpu", "placement", "memory", "clock"} <= {row["area"] for row in rows}
     assert done.returncode == (69 if any(row["level"] == "failure" for row in rows) else 0)
+
+
+def test_exchanges_that_no_longer_serve_are_told_with_the_reason() -> None:
+    notes = list(of_lifecycles(VENUES.values(), active()))
+    assert {row.what.split()[0] for row in notes} == {"bitmart", "coinex", "ascendex"}
+    assert all(row.level == "note" and "not dialled unless named" in row.what for row in notes)
+    (warning,) = (row for row in of_lifecycles(VENUES.values(), ["coinex", "okx"]) if row.level == "warning")
+    assert "2026-09-29" in warning.what
+    assert "take coinex out" in warning.do

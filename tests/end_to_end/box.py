@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,14 @@ import psutil
 
 from appliance.observe import Observer
 
-EXCHANGES = ("binance", "coinbase", "okx", "bybit", "kraken")
+# Exchanges that run together where a test takes all of them in turn: two cores carry one such room well.
+ROOMS = (
+    ("binance", "coinbase", "okx", "bybit", "kraken"),
+    ("gemini", "cryptocom", "gateio", "kucoin", "upbit", "bitget"),
+    ("mexc", "htx", "bitfinex", "bingx", "phemex"),
+    ("lbank", "bitmart", "coinex", "ascendex", "deribit"),
+)
+EXCHANGES = tuple(name for room in ROOMS for name in room)
 
 
 def free_ports(count: int) -> list[int]:
@@ -39,7 +46,10 @@ def free_ports(count: int) -> list[int]:
 class Box:
     """Started by start(); everything of it is gone after stop()."""
 
-    def __init__(self, *arguments: str, config: str = "") -> None:
+    def __init__(
+        self, *arguments: str, config: str = "", environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._environment = dict(environment or {})
         base = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
         self.shm_dir = Path(tempfile.mkdtemp(prefix=f"bookwire-test-{os.getpid()}-", dir=base)) / "shm"
         self.run_dir = Path(tempfile.mkdtemp(prefix="bookwire-run-"))
@@ -73,7 +83,8 @@ class Box:
 
     def start(self) -> Box:
         """Waits for the ready line. Raises AssertionError with the messages when none comes."""
-        environment = {name: text for name, text in os.environ.items() if not name.startswith("BOOKWIRE_")}
+        clean = {name: text for name, text in os.environ.items() if not name.startswith("BOOKWIRE_")}
+        environment = {**clean, **self._environment}
         self.process = subprocess.Popen(
             self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
         )
@@ -141,9 +152,9 @@ class Box:
 
 
 @contextmanager
-def running(*arguments: str, config: str = "") -> Iterator[Box]:
+def running(*arguments: str, config: str = "", environment: Mapping[str, str] | None = None) -> Iterator[Box]:
     """A box for the length of a with block."""
-    box = Box(*arguments, config=config)
+    box = Box(*arguments, config=config, environment=environment)
     try:
         yield box.start()
     finally:

@@ -12,16 +12,17 @@ import os
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 
 import aiohttp
 import pytest
-from box import EXCHANGES, Box, running
+from box import ROOMS, Box, running
 from play import Player, until, watched
 from websockets.asyncio.client import connect
 
 from handlers.errors import UnavailableError
+from handlers.registry import VENUES
 from handlers.shm import ReadError, Segment
 
 SYMBOL = "BTC-USDT"
@@ -30,10 +31,29 @@ BACK_S = 20.0
 READ_S = 0.5  # one copy of a book, on cores that are busy with everything else
 
 
+EACH = [
+    pytest.param(room, name, id=name, marks=[] if number == 0 else pytest.mark.long)
+    for number, room in enumerate(ROOMS)
+    for name in room
+]
+
+
+def started(room: Sequence[str]) -> AbstractContextManager[Box]:
+    """A process for each simulator too, so that they fall one by one."""
+    config = f"[simulate]\nlevels = 200\nprocesses = {len(room)}\n"
+    return running("--symbols", f"{SYMBOL},ETH-USDT", "--exchanges", ",".join(room), config=config)
+
+
 @pytest.fixture(scope="module")
-def box() -> Iterator[Box]:
-    with running("--symbols", f"{SYMBOL},ETH-USDT", config="[simulate]\nlevels = 200\n") as started:
-        yield started
+def room(request: pytest.FixtureRequest) -> Sequence[str]:
+    chosen: Sequence[str] = getattr(request, "param", ROOMS[0])
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def box(room: Sequence[str]) -> Iterator[Box]:
+    with started(room) as box:
+        yield box
 
 
 class Reader(threading.Thread):
@@ -75,7 +95,7 @@ async def player(box: Box, exchange: str) -> AsyncIterator[Player]:
     async with aiohttp.ClientSession(connector=connector) as session:
         with box.observer() as observer:
             url = box.simulator(exchange)["control_url"]
-            yield Player(exchange, SYMBOL, url, session, observer)
+            yield Player(exchange, SYMBOL, url, session, observer, depth=VENUES[exchange].depth)
 
 
 def killed(box: Box, name: str) -> int:
@@ -112,13 +132,16 @@ async def right(exchange: str, box: Box) -> None:
             await hand.resume()
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES)
-async def test_a_killed_feed_comes_back_and_nobody_else_notices(box: Box, exchange: str) -> None:
-    readers = [Reader(box, name) for name in (exchange, "okx" if exchange != "okx" else "kraken")]
+@pytest.mark.parametrize(("room", "exchange"), EACH, indirect=["room"])
+async def test_a_killed_feed_comes_back_and_nobody_else_notices(
+    box: Box, room: Sequence[str], exchange: str
+) -> None:
+    others = [name for name in room if name != exchange]
+    readers = [Reader(box, name) for name in (exchange, others[0])]
     with box.observer() as observer:
         for reader in readers:
             reader.start()
-        async with watched(observer, [name for name in EXCHANGES if name != exchange]):
+        async with watched(observer, others):
             begun_s = time.monotonic()
             old = killed(box, f"feed {exchange}")
             await back(box, f"feed {exchange}", old)
@@ -131,10 +154,12 @@ async def test_a_killed_feed_comes_back_and_nobody_else_notices(box: Box, exchan
     )
 
 
-@pytest.mark.parametrize("exchange", EXCHANGES)
-async def test_a_killed_simulator_is_an_exchange_that_went_away(box: Box, exchange: str) -> None:
+@pytest.mark.parametrize(("room", "exchange"), EACH, indirect=["room"])
+async def test_a_killed_simulator_is_an_exchange_that_went_away(
+    box: Box, room: Sequence[str], exchange: str
+) -> None:
     with box.observer() as observer:
-        async with watched(observer, [name for name in EXCHANGES if name != exchange]):
+        async with watched(observer, [name for name in room if name != exchange]):
             begun_s = time.monotonic()
             old = killed(box, f"simulator {exchange}")
             await back(box, f"simulator {exchange}", old)
@@ -159,9 +184,11 @@ async def listening(box: Box, exchange: str) -> None:
                 await asyncio.sleep(0.1)
 
 
-async def test_a_killed_gateway_takes_subscribers_again_and_the_books_never_noticed(box: Box) -> None:
+async def test_a_killed_gateway_takes_subscribers_again_and_the_books_never_noticed(
+    box: Box, room: Sequence[str]
+) -> None:
     with box.observer() as observer:
-        async with connect(box.websocket_url) as subscriber, watched(observer, EXCHANGES):
+        async with connect(box.websocket_url) as subscriber, watched(observer, room):
             await subscriber.send('{"op":"subscribe","channel":"consbook:BTC-USDT"}')
             assert "subscribed" in str(await subscriber.recv())
             old = killed(box, "gateway")
@@ -179,9 +206,9 @@ async def test_a_killed_gateway_takes_subscribers_again_and_the_books_never_noti
                     await asyncio.sleep(0.1)
 
 
-async def test_a_killed_http_process_answers_again(box: Box) -> None:
+async def test_a_killed_http_process_answers_again(box: Box, room: Sequence[str]) -> None:
     with box.observer() as observer:
-        async with watched(observer, EXCHANGES), aiohttp.ClientSession() as session:
+        async with watched(observer, room), aiohttp.ClientSession() as session:
             old = killed(box, "http")
             await back(box, "http", old)
             async with asyncio.timeout(BACK_S):

@@ -12,20 +12,21 @@ from pathlib import Path
 
 import psutil
 import pytest
-from box import EXCHANGES, Box, running
+from box import ROOMS, Box, running
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ready_means_every_book_is_live_and_after_a_signal_nothing_is_left(number: signal.Signals) -> None:
-    box = Box("--symbols", "BTC-USDT,ETH-USDT", config="[simulate]\nlevels = 200\n")
+    five = ",".join(ROOMS[0])
+    box = Box("--exchanges", five, "--symbols", "BTC-USDT,ETH-USDT", config="[simulate]\nlevels = 200\n")
     try:
         box.start()
         assert box.ready["books_live"] == box.ready["books"] == 10
-        assert tuple(box.ready["exchanges"]) == EXCHANGES
+        assert tuple(box.ready["exchanges"]) == ROOMS[0]
         with box.observer() as observer:
             assert all(exchange.all_live for exchange in observer.look())
         family = box.family()
-        assert len(family) == 1 + 5 + 5 + 2  # itself, simulators, feeds, gateway and http
+        assert len(family) == 1 + 1 + 5 + 2  # itself, the simulator, feeds, gateway and http
         process = box.process
         assert process
         process.send_signal(number)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
-from handlers.errors import UsageError
+from handlers.errors import SetupError, UsageError
 from handlers.facts import Continuity, Instrument, Sync, Venue
-from handlers.registry import EXCHANGES, VENUES, venue
+from handlers.registry import EXCHANGES, VENUES, active, ordered, venue
 
 ANSWERS: list[tuple[str, dict[str, Any], str, tuple[str, ...], str | None]] = [
     ("binance", {"result": None, "id": 7}, "taken", (), "7"),
@@ -226,8 +227,6 @@ def test_canonical_names_are_upper_case_while_the_native_form_is_kept() -> None:
 
 @pytest.mark.parametrize("facts", VENUES.values(), ids=VENUES)
 def test_facts_hold_together(facts: Venue) -> None:
-    row = EXCHANGES[facts.number]
-    assert (row.id, row.name, row.quote) == (facts.id, facts.name, facts.quote)
     assert facts.websocket_url.startswith("wss://")
     assert facts.rest_url.startswith("https://")
     assert (facts.sync is Sync.REST_SNAPSHOT) == bool(facts.snapshots)
@@ -244,15 +243,41 @@ def test_facts_hold_together(facts: Venue) -> None:
             orjson.loads(make(["A", "B"][: facts.limits.subscriptions_per_request], 1))
 
 
+# The contract with subscribers: these never change.
+PUBLIC = (
+    "0 binance Binance USDT · 1 coinbase Coinbase USD · 2 okx OKX USDT · 3 bybit Bybit USDT · "
+    "4 kraken Kraken USDT · 5 gemini Gemini USD · 6 cryptocom Crypto.com USDT · 7 gateio Gate.io USDT · "
+    "8 kucoin KuCoin USDT · 9 upbit Upbit USDT · 10 bitget Bitget USDT · 11 mexc MEXC USDT · "
+    "12 htx HTX USDT · 13 bitfinex Bitfinex USD · "
+    "14 bingx BingX USDT · 15 phemex Phemex USDT · 16 lbank LBank USDT · "
+    "17 bitmart BitMart USDT · 18 coinex CoinEx USDT · 19 ascendex AscendEX USDT · 20 deribit Deribit USD"
+)
+
+
 def test_the_public_order_of_exchanges_is_fixed() -> None:
-    assert [row.number for row in EXCHANGES] == list(range(21))
-    assert [row.id for row in EXCHANGES[:5]] == ["binance", "coinbase", "okx", "bybit", "kraken"]
-    assert EXCHANGES[20] == (20, "deribit", "Deribit", "USD")
+    assert " · ".join(f"{row.number} {row.id} {row.name} {row.quote}" for row in EXCHANGES) == PUBLIC
+    assert [*VENUES] == [row.id for row in EXCHANGES]
 
 
-def test_an_unknown_exchange_is_named_with_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_serves_is_dialled_unasked() -> None:
+    assert set(VENUES) - set(active()) == {"bitmart", "coinex", "ascendex"}
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"number": 2}, "exchange number 2 is okx's"),
+        ({"number": 32}, "exchange number 32"),
+        ({"number": 21, "id": "okx"}, "two exchanges have one id"),
+        ({"number": 21, "id": "OKX-2"}, "exchange id 'OKX-2'"),
+    ],
+)
+def test_two_exchanges_are_never_taken_for_one(change: dict[str, Any], what: str) -> None:
+    rows = [("okx.py", VENUES["okx"]), ("mine.py", replace(VENUES["kraken"], **change))]
+    with pytest.raises(SetupError, match=what):
+        ordered(rows)
+
+
+def test_an_unknown_exchange_is_named_with_what_is_known() -> None:
     with pytest.raises(UsageError, match=r"'bianance' is unknown.*binance, coinbase"):
         venue("bianance")
-    monkeypatch.delitem(VENUES, "okx")
-    with pytest.raises(UsageError, match="not implemented yet"):
-        venue("okx")

@@ -67,3 +67,17 @@ def test_greetings_tokens_and_snapshots_on_the_connection_cost_as_well() -> None
     told = plan(replace(kucoin, token=token), names(250), 60)
     assert told.rest_requests == 1 + 2
     assert told.rest_weight == kucoin.limits.symbols_weight + 2 * 10
+
+
+@pytest.mark.parametrize("name", VENUES)
+def test_every_venue_can_be_planned_and_its_plan_holds_its_limits(name: str) -> None:
+    venue, limits = VENUES[name], VENUES[name].limits
+    for books in (1, 30):
+        start = plan(venue, names(books))
+        assert start.books_per_connection <= limits.subscriptions_per_connection
+        assert start.connections <= (limits.connections or start.connections)
+        assert start.requests >= start.connections
+        assert start.request_s >= venue.settle_s
+        asked = limits.snapshot_requests if venue.snapshot_request else None
+        assert asked is None or start.request_s >= paced_s(start.books_per_connection, asked)
+        assert start.rest_weight >= limits.symbols_weight

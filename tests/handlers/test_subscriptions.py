@@ -229,3 +229,14 @@ def test_a_request_that_replaces_what_stood_names_all_that_stands() -> None:
         subscriptions.seen(symbol)
     subscriptions.resubscribe("B")
     assert named() == ["A", "B", "C"]
+
+
+def test_an_answer_that_names_only_the_symbol_ends_the_wait_for_leaving_too() -> None:
+    subscriptions = Subscriptions.of(OKX, ["BTC-USDT"])
+    subscriptions.take(0.0)
+    subscriptions.answer(Answer("taken", ("BTC-USDT",)), 0.1)
+    subscriptions.resubscribe("BTC-USDT")
+    assert orjson.loads(subscriptions.take(1.0) or "")["op"] == "unsubscribe"
+    subscriptions.answer(Answer("taken", ("BTC-USDT",)), 1.1)
+    assert states(subscriptions) == ["wanted"]
+    assert orjson.loads(subscriptions.take(1.2) or "")["op"] == "subscribe"

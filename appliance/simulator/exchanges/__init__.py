@@ -1,14 +1,19 @@
 """One file per exchange, each with its protocol written from the exchange's documentation.
 
-A file holds one class derived from ``Exchange`` and is found by being there.
+A file holds one class derived from ``Exchange`` and is found by being there, also in ``simulator/`` of the
+directories that $BOOKWIRE_ADD_EXCHANGES names.
 """
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from pkgutil import iter_modules
 
 from appliance.simulator.exchange import Exchange
+
+_ADDED = filter(None, os.environ.get("BOOKWIRE_ADD_EXCHANGES", "").split(os.pathsep))
+__path__ = [*__path__, *(os.path.join(directory, "simulator") for directory in _ADDED)]
 
 
 def _found() -> dict[str, type[Exchange]]:

@@ -281,6 +281,7 @@ BW_INLINE bw_level *change_run(bw_run *run, bw_held *held, const bw_batch *batch
 BW_INLINE bool set_run(bw_book_store *store, bw_book *book, uint32_t side_index, const bw_batch *batch,
                        const bw_level *level, uint32_t *which, bw_level **out, bool with_orders) {
     bw_side *side = &book->side[side_index];
+    /* cppcheck-suppress ctuuninitvar ; the bits of *which are those of entries that were set */
     const uint32_t at = batch->entry[_tzcnt_u32(*which)];
     bw_directory_entry *directory = bw_directory_of(store, side), *entry = directory + at;
     bw_chunk *chunk = &store->chunk[entry->chunk];

@@ -120,6 +120,7 @@ closing_quotes(const bw_level_template *shape, const uint32_t values, const bool
         high = low ? high : _blsr_u64(high);
         low = _blsr_u64(low);
     }
+    /* cppcheck-suppress uninitvar ; closing[] is below the quotes that were just found */
     for (uint32_t i = 0; i < values; i++) stop[i] = all[shape->closing[i]];
 #endif
     return true;
@@ -205,6 +206,7 @@ QUOTED_INLINE const char *take_row(const uint32_t values, const uint32_t orders,
         if (i + 1 < values) closing |= rest & (0 - rest);
         rest = _blsr_u64(_blsr_u64(rest));
     }
+    /* cppcheck-suppress uninitvar ; values is 2 at least */
     const char *last = p + stop[values - 1];
     if (stop[values - 1] >= 62 || last + 2 > end) return NULL;
     uint64_t differs = ((closing << 1) & ~commas) | ((closing << 2) & ~quotes);

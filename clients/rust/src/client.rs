@@ -1,0 +1,502 @@
+//! One connection that is always wanted: made, watched, made again, its subscriptions with it.
+//!
+//! No thread and no runtime: everything happens inside [`Client::next`]. What is not read waits in the socket, then
+//! the gateway merges it; nothing grows here behind a slow program.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::ErrorKind;
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use serde_json::{json, Value};
+use tungstenite::client::IntoClientRequest;
+use tungstenite::{Error as WsError, Message, WebSocket};
+
+use crate::Book;
+
+const STEADY: Duration = Duration::from_secs(10); // a connection that held so long starts the backoff anew
+const RETRIED: [u64; 2] = [5, 22]; // unknown symbol, no room: both pass, for instance while a box starts
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+#[cfg(feature = "tls")]
+type Stream = tungstenite::stream::MaybeTlsStream<TcpStream>;
+#[cfg(not(feature = "tls"))]
+type Stream = TcpStream;
+
+/// How to connect. The n-th wait is random between 0 and min(`backoff_max`, `backoff` * 2^n). After `idle` without a
+/// message the gateway is pinged, after twice that the connection counts as dead.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub token: Option<String>,
+    pub backoff: Duration,
+    pub backoff_max: Duration,
+    pub idle: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            token: None,
+            backoff: Duration::from_millis(250),
+            backoff_max: Duration::from_secs(30),
+            idle: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Options of a subscription, as in docs/gateway.md.
+#[derive(Clone, Debug)]
+pub struct Subscription {
+    pub depth: u32,
+    /// Deltas; else whole snapshots.
+    pub deltas: bool,
+    /// None: the gateway's default of 100 ms; zero: every change.
+    pub interval: Option<Duration>,
+    /// None: none.
+    pub heartbeat: Option<Duration>,
+    /// conflate, resnapshot or disconnect
+    pub slow: &'static str,
+}
+
+impl Default for Subscription {
+    fn default() -> Self {
+        Subscription {
+            depth: 20,
+            deltas: true,
+            interval: None,
+            heartbeat: Some(Duration::from_secs(1)),
+            slow: "conflate",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Snapshot,
+    Delta,
+}
+
+/// A request was answered with an error; codes are in docs/gateway.md.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    pub code: u64,
+    pub message: String,
+    pub channel: Option<String>,
+    pub fatal: bool,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let channel = self.channel.as_deref().unwrap_or("no channel");
+        write!(out, "{} (code {}, {channel})", self.message, self.code)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// What happened. The book of a `Book` event holds the message already.
+#[derive(Clone, Debug)]
+pub enum Event {
+    Book { channel: String, kind: Kind },
+    Connected { attempt: u64 },
+    /// No book is live until there is another connection. `code`: of the WebSocket's close, 1006 where none was
+    /// received, 0 where no connection came about.
+    Disconnected { reason: String, code: u16, retry_in: Duration },
+    /// The gateway is about to stop; the client reconnects by itself.
+    Reconnect { reason: String, deadline_ms: u64 },
+    Refused(Refused),
+    Heartbeat { channel: String, ts: i64 },
+    /// A message of the `status` channel.
+    Status(Value),
+    /// Anything else, as it came.
+    Other(Value),
+}
+
+struct Held {
+    request: Value,
+    book: Option<Book>,
+    retry_at: Option<Instant>,
+}
+
+enum Link {
+    Down { again_at: Instant },
+    Up { socket: Box<WebSocket<Stream>>, since: Instant, heard: Instant, pinged: bool },
+}
+
+pub struct Client {
+    url: String,
+    settings: Settings,
+    link: Link,
+    held: BTreeMap<String, Held>,
+    again: BTreeMap<u64, String>, // id of a repeated subscribe -> its channel
+    events: VecDeque<Event>,
+    answers: BTreeMap<u64, Value>,
+    ids: u64,
+    attempts: u64,
+    tries: u32,
+}
+
+impl Client {
+    /// Connects with the first `next()`, `subscribe()` or `ask()`.
+    pub fn new(url: &str) -> Self {
+        Client::with(url, Settings::default())
+    }
+
+    pub fn with(url: &str, settings: Settings) -> Self {
+        Client {
+            url: url.to_owned(),
+            settings,
+            link: Link::Down { again_at: Instant::now() },
+            held: BTreeMap::new(),
+            again: BTreeMap::new(),
+            events: VecDeque::new(),
+            answers: BTreeMap::new(),
+            ids: 0,
+            attempts: 0,
+            tries: 0,
+        }
+    }
+
+    pub fn connected(&self) -> bool {
+        matches!(self.link, Link::Up { .. })
+    }
+
+    /// By the name the gateway answers with, as `subscribe` returns it.
+    pub fn book(&self, channel: &str) -> Option<&Book> {
+        self.held.get(channel)?.book.as_ref()
+    }
+
+    pub fn books(&self) -> impl Iterator<Item = &Book> {
+        self.held.values().filter_map(|held| held.book.as_ref())
+    }
+
+    /// Asks for a channel and waits for the answer, however long there is no gateway; the channel's canonical name.
+    pub fn subscribe(&mut self, channel: &str, options: Subscription) -> Result<String, Refused> {
+        let mut request = json!({
+            "op": "subscribe", "channel": channel, "depth": options.depth, "stamps": true, "numbers": "string",
+            "mode": if options.deltas { "inc" } else { "snapshot" }, "slow": options.slow,
+            "heartbeat": options.heartbeat.map_or(0.0, |every| every.as_secs_f64()),
+        });
+        if let Some(interval) = options.interval {
+            request["interval"] = json!(interval.as_millis() as u64);
+        }
+        self.keep(request, Some(Book::new(channel)))
+    }
+
+    /// Exchanges and books going live, stale, resyncing or down: `Status` events from now on.
+    pub fn subscribe_status(&mut self) -> Result<String, Refused> {
+        self.keep(json!({"op": "subscribe", "channel": "status"}), None)
+    }
+
+    fn keep(&mut self, mut request: Value, mut book: Option<Book>) -> Result<String, Refused> {
+        let asked = request.clone();
+        let answer = self.ask_then(asked, |client, answer| {
+            let name = answer["channel"].as_str().unwrap_or_default().to_owned();
+            request["channel"] = json!(name);
+            if let Some(book) = &mut book {
+                book.channel = name.clone();
+                book.connected = true;
+            }
+            client.held.insert(name, Held { request: request.take(), book: book.take(), retry_at: None });
+        })?;
+        Ok(answer["channel"].as_str().unwrap_or_default().to_owned())
+    }
+
+    pub fn unsubscribe(&mut self, channel: &str) -> Result<(), Refused> {
+        let answer = self.ask(json!({"op": "unsubscribe", "channel": channel}))?;
+        self.held.remove(answer["channel"].as_str().unwrap_or_default());
+        Ok(())
+    }
+
+    /// Rows of id, name, quote, symbols (live books), status, depth (ceiling).
+    pub fn exchanges(&mut self) -> Result<Vec<Value>, Refused> {
+        let mut answer = self.ask(json!({"op": "exchanges"}))?;
+        Ok(answer["data"].as_array_mut().map(std::mem::take).unwrap_or_default())
+    }
+
+    /// Symbol -> ids of the exchanges that carry it.
+    pub fn symbols(&mut self) -> Result<BTreeMap<String, Vec<String>>, Refused> {
+        let answer = self.ask(json!({"op": "symbols"}))?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let rows = answer["data"].as_array().map(Vec::as_slice).unwrap_or_default();
+        Ok(rows
+            .iter()
+            .map(|row| {
+                let ids = row["exchanges"].as_array().map(Vec::as_slice).unwrap_or_default();
+                (text(&row["symbol"]), ids.iter().map(text).collect())
+            })
+            .collect())
+    }
+
+    /// Any request of docs/gateway.md; waits for its answer. What comes meanwhile is told by `next()` later.
+    pub fn ask(&mut self, request: Value) -> Result<Value, Refused> {
+        self.ask_then(request, |_, _| ())
+    }
+
+    fn ask_then(&mut self, request: Value, taken: impl FnOnce(&mut Self, &Value)) -> Result<Value, Refused> {
+        loop {
+            while !self.connected() {
+                self.turn(Instant::now() + Duration::from_secs(1));
+            }
+            let (id, attempt) = (self.send(request.clone()), self.attempts);
+            while self.connected() && self.attempts == attempt {
+                if let Some(answer) = self.answers.remove(&id) {
+                    if answer["type"] == "error" {
+                        return Err(refused(&answer));
+                    }
+                    taken(self, &answer);
+                    return Ok(answer);
+                }
+                self.turn(Instant::now() + Duration::from_secs(1));
+            }
+        }
+    }
+
+    /// The next event, or None after `patience`. Call it again and again: nothing moves otherwise.
+    pub fn next(&mut self, patience: Duration) -> Option<Event> {
+        let until = Instant::now() + patience;
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Some(event);
+            }
+            if Instant::now() >= until {
+                return None;
+            }
+            self.turn(until);
+        }
+    }
+
+    /// Connects, or reads one message; waits until `until` at most.
+    fn turn(&mut self, until: Instant) {
+        match self.link {
+            Link::Down { again_at } if again_at > until => std::thread::sleep(until - Instant::now().min(until)),
+            Link::Down { again_at } => {
+                std::thread::sleep(again_at.saturating_duration_since(Instant::now()));
+                self.connect();
+            }
+            Link::Up { .. } => self.read(until),
+        }
+    }
+
+    fn connect(&mut self) {
+        self.attempts += 1;
+        match dial(&self.url, self.settings.idle * 2) {
+            Ok(socket) => {
+                let now = Instant::now();
+                self.link = Link::Up { socket: Box::new(socket), since: now, heard: now, pinged: false };
+                self.events.push_back(Event::Connected { attempt: self.attempts });
+                if let Some(token) = self.settings.token.clone() {
+                    self.send(json!({"op": "auth", "token": token}));
+                }
+                for name in self.held.keys().cloned().collect::<Vec<_>>() {
+                    self.subscribe_again(name);
+                }
+            }
+            Err(reason) => self.lost(reason, 0),
+        }
+    }
+
+    fn subscribe_again(&mut self, name: String) {
+        let Some(held) = self.held.get_mut(&name) else { return };
+        held.retry_at = None;
+        let request = held.request.clone();
+        let id = self.send(request);
+        self.again.insert(id, name);
+    }
+
+    /// Sends with a new id, which it returns. A failure shows as a lost connection.
+    fn send(&mut self, mut request: Value) -> u64 {
+        self.ids += 1;
+        request["id"] = json!(self.ids);
+        if let Link::Up { socket, .. } = &mut self.link {
+            if let Err(error) = socket.send(Message::text(request.to_string())) {
+                self.lost(error.to_string(), 1006);
+            }
+        }
+        self.ids
+    }
+
+    fn lost(&mut self, reason: String, code: u16) {
+        let steady = matches!(self.link, Link::Up { since, .. } if since.elapsed() > STEADY);
+        self.tries = if steady { 0 } else { self.tries + 1 };
+        let most = self.settings.backoff * 2u32.saturating_pow(self.tries.min(16));
+        let retry_in = most.min(self.settings.backoff_max).mul_f64(random());
+        self.link = Link::Down { again_at: Instant::now() + retry_in };
+        self.again.clear();
+        self.answers.clear();
+        for book in self.held.values_mut().filter_map(|held| held.book.as_mut()) {
+            book.connected = false;
+            book.whole = false;
+        }
+        self.events.push_back(Event::Disconnected { reason, code, retry_in });
+    }
+
+    fn read(&mut self, until: Instant) {
+        self.retry_refused();
+        let idle = self.settings.idle;
+        let Link::Up { socket, heard, pinged, .. } = &mut self.link else { return };
+        let (heard_at, was_pinged) = (*heard, *pinged);
+        let silent_at = heard_at + if was_pinged { idle * 2 } else { idle };
+        let wait = until.min(silent_at).saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        if let Err(error) = plain(socket.get_ref()).set_read_timeout(Some(wait)) {
+            return self.lost(error.to_string(), 1006);
+        }
+        match socket.read() {
+            Ok(message) => {
+                (*heard, *pinged) = (Instant::now(), false);
+                match message {
+                    Message::Text(text) => match serde_json::from_str(&text) {
+                        Ok(message) => self.take(message),
+                        Err(error) => self.lost(format!("unreadable message: {error}"), 1006),
+                    },
+                    Message::Close(frame) => {
+                        let (code, reason) =
+                            frame.map_or((1006, String::new()), |each| (each.code.into(), each.reason.to_string()));
+                        self.lost(if reason.is_empty() { format!("closed with {code}") } else { reason }, code);
+                    }
+                    _ => {}
+                }
+            }
+            Err(WsError::Io(error)) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                if Instant::now() < silent_at {
+                    return;
+                }
+                if was_pinged {
+                    return self.lost(format!("nothing came for {:?}", idle * 2), 1006);
+                }
+                *pinged = true;
+                self.send(json!({"op": "ping"}));
+            }
+            Err(WsError::Io(error)) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => self.lost(error.to_string(), 1006),
+        }
+    }
+
+    fn retry_refused(&mut self) {
+        let now = Instant::now();
+        let due = |held: &Held| held.retry_at.is_some_and(|at| at <= now);
+        let names: Vec<String> =
+            self.held.iter().filter(|(_, held)| due(held)).map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.subscribe_again(name);
+        }
+    }
+
+    fn take(&mut self, message: Value) {
+        let text = |key: &str| message[key].as_str().unwrap_or_default().to_owned();
+        let channel = text("channel");
+        match text("type").as_str() {
+            kind @ ("snapshot" | "delta") => {
+                let kind = if kind == "snapshot" { Kind::Snapshot } else { Kind::Delta };
+                match self.held.get_mut(&channel).and_then(|held| held.book.as_mut()) {
+                    Some(book) => match book.apply(&message) {
+                        Some(()) => self.events.push_back(Event::Book { channel, kind }),
+                        None => self.lost(format!("unreadable message of {channel}"), 1006),
+                    },
+                    None if channel == "status" => self.events.push_back(Event::Status(message)),
+                    None => self.events.push_back(Event::Other(message)),
+                }
+            }
+            "status" => self.events.push_back(Event::Status(message)),
+            "heartbeat" => {
+                if let Some(book) = self.held.get_mut(&channel).and_then(|held| held.book.as_mut()) {
+                    book.beat();
+                }
+                let ts = message["ts"].as_i64().unwrap_or(0);
+                self.events.push_back(Event::Heartbeat { channel, ts });
+            }
+            "reconnect" => {
+                let deadline_ms = message["deadline_ms"].as_u64().unwrap_or(0);
+                self.events.push_back(Event::Reconnect { reason: text("reason"), deadline_ms });
+            }
+            _ => self.answered(message),
+        }
+    }
+
+    fn answered(&mut self, message: Value) {
+        let error = message["type"] == "error";
+        let Some(id) = message["id"].as_u64() else {
+            return self.events.push_back(if error { Event::Refused(refused(&message)) } else { Event::Other(message) });
+        };
+        let Some(name) = self.again.remove(&id) else {
+            if message["type"] != "pong" && message["type"] != "authorised" {
+                self.answers.insert(id, message);
+            }
+            return;
+        };
+        if let Some(held) = self.held.get_mut(&name) {
+            if let Some(book) = &mut held.book {
+                book.connected = !error;
+            }
+            if error && RETRIED.contains(&message["code"].as_u64().unwrap_or(0)) {
+                held.retry_at = Some(Instant::now() + RETRY_AFTER.mul_f64(0.5 + random()));
+            }
+        }
+        if error {
+            self.events.push_back(Event::Refused(refused(&message)));
+        }
+    }
+}
+
+fn refused(message: &Value) -> Refused {
+    Refused {
+        code: message["code"].as_u64().unwrap_or(0),
+        message: message["msg"].as_str().unwrap_or_default().to_owned(),
+        channel: message["channel"].as_str().map(str::to_owned),
+        fatal: message["fatal"] == true,
+    }
+}
+
+/// Between 0 and 1: the standard library seeds its hashers at random.
+fn random() -> f64 {
+    (RandomState::new().build_hasher().finish() >> 11) as f64 / (1u64 << 53) as f64
+}
+
+#[cfg(feature = "tls")]
+fn plain(stream: &Stream) -> &TcpStream {
+    match stream {
+        tungstenite::stream::MaybeTlsStream::Plain(tcp) => tcp,
+        tungstenite::stream::MaybeTlsStream::NativeTls(tls) => tls.get_ref(),
+        _ => unreachable!("no other kind of stream is built in"),
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+fn plain(stream: &Stream) -> &TcpStream {
+    stream
+}
+
+fn dial(url: &str, patience: Duration) -> Result<WebSocket<Stream>, String> {
+    let request = url.into_client_request().map_err(|error| error.to_string())?;
+    let uri = request.uri();
+    let secure = uri.scheme_str() == Some("wss");
+    if secure && !cfg!(feature = "tls") {
+        return Err("wss:// needs the feature `tls`".to_owned());
+    }
+    let host = uri.host().ok_or("no host in the URL")?.trim_matches(['[', ']']);
+    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    let mut last = format!("{host} has no address");
+    for address in (host, port).to_socket_addrs().map_err(|error| error.to_string())? {
+        match TcpStream::connect_timeout(&address, patience) {
+            Ok(tcp) => return upgrade(request, tcp, patience),
+            Err(error) => last = error.to_string(),
+        }
+    }
+    Err(last)
+}
+
+fn upgrade(
+    request: tungstenite::handshake::client::Request,
+    tcp: TcpStream,
+    patience: Duration,
+) -> Result<WebSocket<Stream>, String> {
+    let set = tcp.set_nodelay(true).and_then(|()| tcp.set_read_timeout(Some(patience)));
+    set.and_then(|()| tcp.set_write_timeout(Some(patience))).map_err(|error| error.to_string())?;
+    #[cfg(feature = "tls")]
+    let done = tungstenite::client_tls(request, tcp).map_err(|error| error.to_string());
+    #[cfg(not(feature = "tls"))]
+    let done = tungstenite::client(request, tcp).map_err(|error| error.to_string());
+    done.map(|(socket, _)| socket)
+}

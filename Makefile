@@ -137,6 +137,7 @@ lock:
 
 schema: build
 	@$(BIN)/python -m appliance.config_read > docs/config.schema.json
+	@$(BIN)/python -m gateway.asyncapi docs
 
 clean:
 	@rm -rf build $(VENV) .peers .peers-old .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

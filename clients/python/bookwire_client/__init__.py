@@ -7,7 +7,7 @@ async with Client("ws://127.0.0.1:8081/") as client:
 """
 
 from bookwire_client.book import EXCHANGES, Book, Level
-from bookwire_client.client import Client
+from bookwire_client.client import Client, Events
 from bookwire_client.events import (
     BookChanged,
     Connected,
@@ -30,6 +30,7 @@ __all__ = [
     "Connected",
     "Disconnected",
     "Event",
+    "Events",
     "EventsDropped",
     "Heartbeat",
     "Level",

@@ -8,9 +8,9 @@ import itertools
 import json
 import random
 import time
+import weakref
 from collections import deque
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from types import TracebackType
 from typing import Any, Literal, overload
@@ -53,21 +53,41 @@ class _Question:
     subscription: _Subscription | None
 
 
-@dataclass
-class _Listener:
-    """One iterator over events. The oldest leave when it is too slow, counted."""
+class Events:
+    """What happens from now on, in order, until the client is closed. The oldest leave when nobody takes them
+    in time: told as EventsDropped."""
 
-    room: int
-    waiting: deque[Event] = field(default_factory=deque)
-    dropped: int = 0
-    filled: asyncio.Event = field(default_factory=asyncio.Event)
+    def __init__(self, client: Client, room: int) -> None:
+        self._client = client
+        self._room = room
+        self._waiting: deque[Event] = deque()
+        self._dropped = 0
+        self._filled = asyncio.Event()
 
-    def put(self, event: Event) -> None:
-        if len(self.waiting) >= self.room:
-            self.waiting.popleft()
-            self.dropped += 1
-        self.waiting.append(event)
-        self.filled.set()
+    def put(self, event: Event | None) -> None:
+        """None: nothing more will come."""
+        if event is not None:
+            if len(self._waiting) >= self._room:
+                self._waiting.popleft()
+                self._dropped += 1
+            self._waiting.append(event)
+        self._filled.set()
+
+    def __aiter__(self) -> Events:
+        return self
+
+    async def __anext__(self) -> Event:
+        """Raises what broke the client, if anything did."""
+        while True:
+            if self._dropped:
+                count, self._dropped = self._dropped, 0
+                return EventsDropped(count)
+            if self._waiting:
+                return self._waiting.popleft()
+            if self._client.ended():
+                raise StopAsyncIteration
+            self._filled.clear()
+            await self._filled.wait()
 
 
 class Client:
@@ -96,7 +116,7 @@ class Client:
         self._asked: dict[int, _Question] = {}
         self._again: dict[int, str] = {}  # id of a repeated subscribe -> its channel
         self._ids = itertools.count(1)
-        self._listeners: list[_Listener] = []
+        self._listeners: weakref.WeakSet[Events] = weakref.WeakSet()  # an iterator left behind ends
         self._socket: ClientConnection | None = None
         self._up = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -163,9 +183,9 @@ class Client:
 
     async def whole(self, book: Book[Any]) -> None:
         """Waits until the book is whole: its snapshot, with all its pages, is there."""
-        async with contextlib.aclosing(self.events()) as events:
-            while not (book.whole and book.connected):
-                await anext(events)
+        events = self.events()
+        while not (book.whole and book.connected):
+            await anext(events)
 
     async def exchanges(self) -> list[dict[str, Any]]:
         """Rows of id, name, quote, symbols (live books), status, depth (ceiling)."""
@@ -177,26 +197,18 @@ class Client:
         rows: list[dict[str, Any]] = (await self._ask({"op": "symbols", **filters}))["data"]
         return rows
 
-    async def events(self, room: int = 10_000) -> AsyncGenerator[Event, None]:
-        """What happens from now on, until ``close()``. At most ``room`` events wait (EventsDropped)."""
-        listener = _Listener(room)
-        self._listeners.append(listener)
-        try:
-            while True:
-                while listener.waiting:
-                    if listener.dropped:
-                        count, listener.dropped = listener.dropped, 0
-                        yield EventsDropped(count)
-                    yield listener.waiting.popleft()
-                if self._ended():
-                    return
-                listener.filled.clear()
-                await listener.filled.wait()
-        finally:
-            self._listeners.remove(listener)
+    def events(self, room: int = 10_000) -> Events:
+        """What happens from now on, to be iterated. At most ``room`` events wait for that.
 
-    def _ended(self) -> bool:
-        """Closed. Raises what broke the client, if anything did."""
+        A book may be ahead of an event that waited: who needs each state in order applies the events'
+        messages to a Book of their own.
+        """
+        events = Events(self, room)
+        self._listeners.add(events)
+        return events
+
+    def ended(self) -> bool:
+        """Closed, or broken. Raises what broke the client, if anything did."""
         if self._task is not None and self._task.done():
             self._task.result()
         return self._task is None or self._task.done()
@@ -204,12 +216,12 @@ class Client:
     def _wake(self, _: asyncio.Task[None]) -> None:
         """Nothing more will come: whoever waits must look."""
         self._up.set()
-        for listener in self._listeners:
-            listener.filled.set()
+        for events in self._listeners:
+            events.put(None)
 
     def _tell(self, event: Event) -> None:
-        for listener in self._listeners:
-            listener.put(event)
+        for events in self._listeners:
+            events.put(event)
 
     async def _ask(
         self, request: dict[str, Any], subscription: _Subscription | None = None
@@ -217,7 +229,7 @@ class Client:
         """Sends a request and waits for its answer; once more where the connection ended between."""
         while True:
             await self._up.wait()
-            if self._ended():
+            if self.ended():
                 raise ConnectionError("the client is closed")
             number = next(self._ids)
             question = _Question(asyncio.get_running_loop().create_future(), subscription)
@@ -304,7 +316,8 @@ class Client:
         pinged = False
         while True:
             try:
-                text = await asyncio.wait_for(socket.recv(), self._idle_s)
+                async with asyncio.timeout(self._idle_s):  # wait_for() may lose a cancellation
+                    text = await socket.recv()
             except TimeoutError:
                 if pinged:
                     raise TimeoutError(f"nothing came for {2 * self._idle_s:g} s") from None

@@ -37,8 +37,8 @@ class Figures:
         self.near += sum(each.quantity for each in book.bids + book.asks if abs(each.price - mid) <= reach)
 
 
-async def main(symbol: str) -> None:
-    async with Client(URL) as client:
+async def main(seconds: float | None, symbol: str) -> None:
+    async with asyncio.timeout(seconds), Client(URL) as client:
         names = next(row["exchanges"] for row in await client.symbols() if row["symbol"] == symbol)
         books = {name: await client.subscribe(f"{name}:{symbol}", depth=500, heartbeat=1) for name in names}
         figures = {name: Figures() for name in names}
@@ -58,4 +58,4 @@ async def main(symbol: str) -> None:
 if __name__ == "__main__":
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else None
     with contextlib.suppress(TimeoutError, KeyboardInterrupt):
-        asyncio.run(asyncio.wait_for(main(sys.argv[2] if len(sys.argv) > 2 else "BTC-USDT"), seconds))
+        asyncio.run(main(seconds, sys.argv[2] if len(sys.argv) > 2 else "BTC-USDT"))

@@ -8,12 +8,13 @@ import sys
 
 from bookwire_client import Client
 
+URL = os.environ.get("BOOKWIRE_URL", "ws://127.0.0.1:8081/")
 TAKER = {"binance": 0.0010, "bybit": 0.0010, "okx": 0.0020}  # your own tier's; others 0.0030
 THRESHOLD = 10.0  # quote units of profit
 
 
-async def main(symbol: str) -> None:
-    async with Client(os.environ.get("BOOKWIRE_URL", "ws://127.0.0.1:8081/")) as client:
+async def main(seconds: float | None, symbol: str) -> None:
+    async with asyncio.timeout(seconds), Client(URL) as client:
         names = next(row["exchanges"] for row in await client.symbols() if row["symbol"] == symbol)
         books = {name: await client.subscribe(f"{name}:{symbol}", interval=0, heartbeat=1) for name in names}
         while True:
@@ -31,4 +32,4 @@ async def main(symbol: str) -> None:
 if __name__ == "__main__":
     with contextlib.suppress(TimeoutError, KeyboardInterrupt):
         seconds = float(sys.argv[1]) if len(sys.argv) > 1 else None
-        asyncio.run(asyncio.wait_for(main(sys.argv[2] if len(sys.argv) > 2 else "BTC-USDT"), seconds))
+        asyncio.run(main(seconds, sys.argv[2] if len(sys.argv) > 2 else "BTC-USDT"))

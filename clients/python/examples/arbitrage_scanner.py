@@ -31,8 +31,8 @@ def net_bps(buy: Book[float], sell: Book[float], capital: float) -> float | None
     return ((got * (1 - fee_bps(sell) / 1e4)) / (paid * (1 + fee_bps(buy) / 1e4)) - 1) * 1e4
 
 
-async def main(capital: float) -> None:
-    async with Client(URL) as client:
+async def main(seconds: float | None, capital: float) -> None:
+    async with asyncio.timeout(seconds), Client(URL) as client:
         books: dict[str, list[Book[float]]] = {}
         for row in await client.symbols(quote="USDT"):
             channels = [f"{exchange}:{row['symbol']}" for exchange in row["exchanges"]]
@@ -53,4 +53,4 @@ async def main(capital: float) -> None:
 if __name__ == "__main__":
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else None
     with contextlib.suppress(TimeoutError, KeyboardInterrupt):
-        asyncio.run(asyncio.wait_for(main(float(sys.argv[2]) if len(sys.argv) > 2 else 10_000.0), seconds))
+        asyncio.run(main(seconds, float(sys.argv[2]) if len(sys.argv) > 2 else 10_000.0))

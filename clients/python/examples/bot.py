@@ -14,9 +14,9 @@ URL = os.environ.get("BOOKWIRE_URL", "ws://127.0.0.1:8081/")
 SIZE, FEE_BPS, TILT = 0.01, 10.0, 0.65  # base units; taker fee; share of one side that makes us act
 
 
-async def main(channel: str) -> None:
+async def main(seconds: float | None, channel: str) -> None:
     position, cash = 0.0, 0.0
-    async with Client(URL) as client:
+    async with asyncio.timeout(seconds), Client(URL) as client:
         book = await client.subscribe(channel, depth=20, interval=0, heartbeat=1)
         async for event in client.events():
             if not isinstance(event, BookChanged):
@@ -45,4 +45,4 @@ async def main(channel: str) -> None:
 if __name__ == "__main__":
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else None
     with contextlib.suppress(TimeoutError, KeyboardInterrupt):
-        asyncio.run(asyncio.wait_for(main(sys.argv[2] if len(sys.argv) > 2 else "binance:BTC-USDT"), seconds))
+        asyncio.run(main(seconds, sys.argv[2] if len(sys.argv) > 2 else "binance:BTC-USDT"))

@@ -59,8 +59,13 @@ async def follow(client: Client, channels: list[str], deltas: bool) -> None:
                 meet(moments[0], moments[1], moment, kept(book))
 
 
-async def main(channels: list[str]) -> None:
-    async with Client(URL) as client, Client(URL) as other, asyncio.TaskGroup() as tasks:
+async def main(seconds: float | None, channels: list[str]) -> None:
+    async with (
+        asyncio.timeout(seconds),
+        Client(URL) as client,
+        Client(URL) as other,
+        asyncio.TaskGroup() as tasks,
+    ):
         tasks.create_task(follow(client, channels, True))
         tasks.create_task(follow(other, channels, False))
         while True:
@@ -73,4 +78,4 @@ if __name__ == "__main__":
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else None
     wanted = sys.argv[2:] or [f"{kind}:BTC-USDT" for kind in ("top", "consbook", "fullbook", "binance")]
     with contextlib.suppress(TimeoutError, KeyboardInterrupt):
-        asyncio.run(asyncio.wait_for(main(wanted), seconds))
+        asyncio.run(main(seconds, wanted))

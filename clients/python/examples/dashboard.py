@@ -23,8 +23,8 @@ def line(book: Book[float]) -> str:
     )
 
 
-async def main() -> None:
-    async with Client(URL) as client:
+async def main(seconds: float | None) -> None:
+    async with asyncio.timeout(seconds), Client(URL) as client:
         symbols = await client.symbols()
         books = [await client.subscribe(f"top:{row['symbol']}", heartbeat=1) for row in symbols[:40]]
         while True:
@@ -38,4 +38,4 @@ async def main() -> None:
 if __name__ == "__main__":
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else None
     with contextlib.suppress(TimeoutError, KeyboardInterrupt):
-        asyncio.run(asyncio.wait_for(main(), seconds))
+        asyncio.run(main(seconds))

@@ -1,8 +1,8 @@
 """Writes a study's raw material as CSV: research.py [SECONDS] [FILE] [SYMBOL]
 
 One row for each update of each exchange, exact decimals, with the exchange's and the box's stamps; a row
-with empty prices where a book was not live, so that no gap looks like a quiet market. The books are the study's
-own, moved by the events: the client's may be ahead of an event that waited.
+with empty prices where a book was not live, so that no gap looks like a quiet market. The books are the
+study's own, moved by the events: the client's may be ahead of an event that waited.
 """
 
 import asyncio

@@ -109,9 +109,14 @@ check: lint types analyse house
 lint: $(VENV)/.locked-dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@if command -v node >/dev/null; then for file in clients/node/*.js clients/node/examples/*.js; do \
+		node --check $$file || exit 1; done; fi
+	@if cargo clippy --version >/dev/null 2>&1; then CARGO_TARGET_DIR=build/cargo cargo clippy --quiet --locked \
+		--manifest-path clients/rust/Cargo.toml --all-targets -- -D warnings; fi
 
 types: $(VENV)/.locked-dev build
 	@$(BIN)/mypy
+	@cd clients/python && $(BIN)/mypy --strict bookwire_client examples/*.py
 
 analyse: build
 	@scripts/system check

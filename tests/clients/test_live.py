@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
@@ -201,3 +202,14 @@ async def test_a_reader_of_shared_memory_equals_pythons_on_a_live_feed(
     assert len({line["sequence"] for line in common}) > 20
     assert {line["how"] for line in common} == {"copy", "ring"}
     assert [line["sequence"] for line in common if sides(line) != own[line["sequence"]]] == []
+
+
+@pytest.mark.timeout(600)
+def test_the_crates_own_tests_and_a_build_without_a_network(clone: Callable[[str], Clone]) -> None:
+    ready = clone("rust")
+    for command in (["cargo", "build", "--locked", "--offline"], ["cargo", "test", "--locked", "--quiet"]):
+        done = subprocess.run(
+            command, cwd=ready.directory, env=ready.environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr + done.stdout
+    assert re.search(r"[1-9]\d* passed", done.stdout)

@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import socket
 import struct
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
-from gateway_support import LIVE, STALE
+import websockets
+from gateway_support import LIVE, STALE, RandomFlow
 
 from gateway import asyncapi, schemas
 from gateway.errors import Refusal
@@ -233,7 +235,7 @@ async def test_every_error(make_gateway: Any, seen: Seen, tmp_path: Path) -> Non
     }  # memory was not short
 
 
-async def test_pages_and_conflation(make_gateway: Any, seen: Seen) -> None:
+async def test_pages(make_gateway: Any, seen: Seen) -> None:
     gateway = await make_gateway(frame_bytes_max=4096, depth_max=1000)
     writer = gateway.writer("binance")
     book = writer.add("BTC-USDT")
@@ -244,6 +246,30 @@ async def test_pages_and_conflation(make_gateway: Any, seen: Seen) -> None:
         assert (await hear(client, seen, "snapshot"))["more"] is True
         while "more" in await hear(client, seen, "delta"):
             pass
+
+
+@pytest.mark.parametrize("form", ["json", "tardis", "binary"])
+async def test_what_a_slow_client_is_sent(make_gateway: Any, seen: Seen, form: str) -> None:
+    gateway = await make_gateway(send_buffer_bytes=8192, queue_bytes_max=64 << 10)
+    writer, book = market(gateway)
+    flow = RandomFlow(3, 4_500_050)
+    with socket.socket() as plain:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        plain.connect(("127.0.0.1", gateway.server.port))
+        plain.setblocking(False)
+        url = gateway.url.replace("localhost", "127.0.0.1")
+        async with websockets.connect(
+            url, sock=plain, compression=None, max_queue=1, close_timeout=0.1
+        ) as slow:
+            request = {"op": "subscribe", "channel": "binance:BTC-USDT", "interval": 0, "stamps": True}
+            await slow.send(json.dumps({**request, "mode": "inc", "format": form}))
+            async with asyncio.timeout(30):
+                while True:
+                    for _ in range(200):
+                        flow.step(writer, book, most=60)
+                    await asyncio.sleep(0)
+                    if "conflated" in seen.take(await slow.recv()):
+                        break
 
 
 @pytest.mark.parametrize(

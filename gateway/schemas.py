@@ -12,15 +12,12 @@ from gateway.channels import FORMATS, HEARTBEAT_S_MAX, SLOW
 from gateway.directory import STATES
 from gateway.errors import Refusal
 from handlers.registry import EXCHANGES
+from handlers.shm_layout import Reason
 
 Schema = dict[str, Any]
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
-# Why a book is in its state (enum bw_reason), as the status channel tells it.
-REASONS = (
-    "none", "start", "disconnected", "gap", "checksum", "crossed", "silent", "decode", "buffer_full",
-    "operator", "refused",
-)  # fmt: skip
+REASONS = [reason.name.lower() for reason in Reason]  # why a book is in its state, as `status` tells it
 
 TEXT: Schema = {"type": "string"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
@@ -127,7 +124,7 @@ def _status_snapshot() -> Schema:
     book = {"exchange": EXCHANGE, "symbol": SYMBOL, "state": {"enum": list(STATES)}}
     rows = {
         "exchanges": _list(_object(exchange)),
-        "books": _list(_object({**book, "reason": {"enum": list(REASONS)}})),
+        "books": _list(_object({**book, "reason": {"enum": REASONS}})),
     }
     head = {"type": {"const": "snapshot"}, "channel": {"const": "status"}}
     return _object({**head, "data": _object({**rows, "ts": TS})}, {"conflated": CONFLATED})
@@ -137,7 +134,7 @@ def _status() -> Schema:
     book = {"exchange": EXCHANGE, "symbol": SYMBOL, "state": {"enum": list(STATES)}}
     exchange = {"exchange": EXCHANGE, "state": {"enum": ["live", "down"]}, "reason": TEXT, "ts": TS}
     whole = {**_object(exchange), "not": {"required": ["symbol"]}}
-    data = {"oneOf": [_object({**book, "reason": {"enum": list(REASONS)}, "ts": TS}), whole]}
+    data = {"oneOf": [_object({**book, "reason": {"enum": REASONS}, "ts": TS}), whole]}
     return _object({"type": {"const": "status"}, "channel": {"const": "status"}, "data": data})
 
 

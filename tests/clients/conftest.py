@@ -9,21 +9,22 @@ from pathlib import Path
 import pytest
 from box import Box, running
 from house import REPOSITORY, tracked
-from shipped import Clone
+from shipped import CARRIED, Clone
 
 
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a fresh clone has of the clients."""
-    root = tmp_path_factory.mktemp("clone")
+@pytest.fixture(scope="session")
+def tree() -> Path:
+    """What a fresh clone has of the clients. Always at the same place: cargo compiles again what moved."""
+    root = REPOSITORY / "build" / "clone"
+    shutil.rmtree(root, ignore_errors=True)
     for path in tracked():
         if path.parts[0] == "clients":
             (root / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(REPOSITORY / path, root / path)
+            shutil.copy2(REPOSITORY / path, root / path)
     return root
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def clone(tree: Path) -> Callable[[str], Clone]:
     """A prepared client by language, prepared once."""
     ready: dict[str, Clone | BaseException] = {}
@@ -48,5 +49,6 @@ def clone(tree: Path) -> Callable[[str], Clone]:
 def box() -> Iterator[Box]:
     """One live box for all tests of a module."""
     config = "[simulate]\nlevels = 300\nrate = 60.0\n"
-    with running("--symbols", "BTC-USDT,ETH-USDT", config=config) as started:
+    arguments = ("--exchanges", ",".join(CARRIED), "--symbols", "BTC-USDT,ETH-USDT")
+    with running(*arguments, config=config) as started:
         yield started

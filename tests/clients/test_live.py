@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from box import EXCHANGES, Box
-from shipped import LANGUAGES, Clone
+from box import Box
+from shipped import CARRIED, LANGUAGES, Clone
 
 SECONDS = 4.0
 SAYS = {
@@ -60,7 +60,7 @@ async def test_the_examples_run_as_the_readme_says(
     for name, pattern in SAYS.items():
         assert re.search(pattern, said[name]), f"{name}: {said[name][-2000:]}"
     rows = list(csv.DictReader(study.open()))
-    assert {row["channel"] for row in rows} == {f"{name}:BTC-USDT" for name in EXCHANGES}
+    assert {row["channel"] for row in rows} == {f"{name}:BTC-USDT" for name in CARRIED}
     assert len(rows) > 100
     assert all(Decimal(row["bid"]) < Decimal(row["ask"]) for row in rows if row["bid"])
 

@@ -31,6 +31,7 @@ CHANNELS = (
     {"channel": "consbook:BTC-USDT", "depth": 20, "mode": "inc", "interval": 0},
     {"channel": "fullbook:BTC-USDT", "depth": 20, "mode": "inc", "interval": 10},
     {"channel": "top:BTC-USDT", "interval": 0},
+    {"channel": "arb:BTC-USDT", "interval": 0},
     {"channel": "binance:BTC-USDT", "depth": 20, "mode": "snapshot", "interval": 0, "format": "binary"},
 )
 UPGRADE = (
@@ -83,10 +84,13 @@ async def publish(writer: Writer, book: PublishedBook, flow: RandomFlow, updates
 
 async def main(poll: str, shm_dir: Path, run_dir: Path) -> None:
     counter = ctypes.CDLL(None)
-    server = Server(GatewaySettings(shm_dir, run_dir, port=0, poll=poll), Log("gateway"))  # type: ignore[arg-type]
+    settings = GatewaySettings(shm_dir, run_dir, port=0, poll=poll, writer_patience_ms=600_000)
+    server = Server(settings, Log("gateway"))
     writer = Writer("binance", 0, shm_dir)
     book, flow = writer.add("BTC-USDT"), RandomFlow(1, MID)
     flow.fill(writer, book, LIVE)
+    dear = Writer("okx", 2, shm_dir)  # buys above what the first one sells at, so that the two cross
+    dear.reset(dear.add("BTC-USDT"), [(MID + 100_000, 10**12, 1)], [(MID + 100_100, 10**12, 1)])
     ready = asyncio.Event()
     serving = asyncio.create_task(server.serve(lambda host, port: ready.set()))
     await ready.wait()
@@ -119,6 +123,7 @@ async def main(poll: str, shm_dir: Path, run_dir: Path) -> None:
     server.stop("done")
     await serving
     writer.close()
+    dear.close()
 
 
 if __name__ == "__main__":

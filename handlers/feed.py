@@ -26,11 +26,13 @@ from handlers.native_feed import NativeFeed
 from handlers.planning import CONNECTIONS_MAX, WARM_UP_S, affordable_snapshot
 from handlers.registry import venue as venue_of
 from handlers.rest import Rest, RestError
+from handlers.service import Service
 from handlers.settings import FeedSettings
 from handlers.subscriptions import shard
 from handlers.symbols import choose
 
 SYMBOLS_TRIES = 4
+FIRST_TURN_S = 0.01
 
 
 def run(settings: FeedSettings) -> int:
@@ -102,6 +104,7 @@ def address_permit(venue: Venue, settings: FeedSettings) -> Callable[[], bool]:
 
 
 async def _keep(venue: Venue, settings: FeedSettings, rest: Rest, books: list[Instrument], log: Log) -> int:
+    service = Service()
     shards = shard(venue, [row.native for row in books], CONNECTIONS_MAX)
     native = NativeFeed(venue, settings, len(books), len(shards) + 1)
     try:
@@ -116,6 +119,7 @@ async def _keep(venue: Venue, settings: FeedSettings, rest: Rest, books: list[In
                 native.bind(index[name], connection)
         keeper = Keeper(venue, settings, native, rest, books, lines, log)
         native.start()
+        attending = asyncio.create_task(_attend(service, native, keeper))
         log.detail(
             "started",
             books=len(books),
@@ -123,8 +127,20 @@ async def _keep(venue: Venue, settings: FeedSettings, rest: Rest, books: list[In
             segment=settings.segment_path,
             pid=os.getpid(),
         )
-        await keeper.run()
+        try:
+            await keeper.run()
+        finally:
+            attending.cancel()
+            service.tell("STOPPING=1")
         log("native_loop_ended", code=native.result)
         return 1
     finally:
         native.close()
+
+
+async def _attend(service: Service, native: NativeFeed, keeper: Keeper) -> None:
+    """READY once the loop turns, then a sign of life for as long as it does, whatever the exchange sends."""
+    while not native.turns:
+        await asyncio.sleep(FIRST_TURN_S)
+    service.tell("READY=1")
+    await service.attend(lambda: native.turns, keeper.sentence)

@@ -240,6 +240,16 @@ class Keeper:
             status.write(self._settings.status_path, self.status())
             await asyncio.sleep(SECOND_S)
 
+    def sentence(self) -> str:
+        """One line on the books, for the service manager."""
+        now_ns, states = time.time_ns(), self._repairs.states
+        times = (
+            self._native.raw_book(book).last_data_ns
+            for book, state in enumerate(states)
+            if state == lib.BW_BOOK_LIVE
+        )
+        return status.sentence(states, min(times, default=now_ns), now_ns)
+
     def status(self) -> dict[str, Any]:
         """What handlers.status documents."""
         lines, repairs = self._lines.serving, self._repairs

@@ -137,6 +137,11 @@ class NativeFeed:
         return self._result
 
     @property
+    def turns(self) -> int:
+        """How often the loop has turned, as it says some times a second; 0 until it runs."""
+        return int(lib.bw_shm_writer_stats(self._shm).loop_turns)
+
+    @property
     def event_fd(self) -> int:
         """Becomes readable when events wait."""
         return int(lib.bw_feed_event_fd(self._feed))

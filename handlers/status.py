@@ -48,6 +48,13 @@ def books(states: Sequence[int]) -> dict[str, int]:
     return {"wanted": len(states), **{name: counts[at] for at, name in enumerate(STATES)}}
 
 
+def sentence(states: Sequence[int], oldest_data_ns: int, now_ns: int) -> str:
+    """For the service manager. ``oldest_data_ns``: last data of the live book that is silent longest."""
+    live = sum(STATES[state] == "live" for state in states)
+    said = f"{live} of {len(states)} books live"
+    return f"{said}, oldest data {max(0, now_ns - oldest_data_ns) / 1e9:.1f} s" if live else said
+
+
 def subscriptions(lines: Sequence[Line], refused: int) -> dict[str, int]:
     all_of = [line.subscriptions for line in lines]
     return {

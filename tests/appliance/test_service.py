@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import shutil
@@ -141,6 +142,64 @@ def test_http_tells_too(
     process.send_signal(signal.SIGTERM)
     manager.until("STOPPING=1")
     assert process.wait(20) == 0
+
+
+@pytest.fixture
+def exchange(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """OKX played with one book, and a configuration that leads there."""
+    command = (sys.executable, "-m", "appliance.simulator", "--exchange", "okx", "--symbols", "BTC-USDT")
+    process = subprocess.Popen(
+        [*command, "--levels", "50", "--state-dir", str(tmp_path / "simulator")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout
+    ready = json.loads(process.stdout.readline())
+    place = ready["exchanges"]["okx"]
+    (tmp_path / "bookwire.toml").write_text(
+        f"""[exchange.okx]
+symbols = ["BTC-USDT"]
+websocket_url = "{place["websocket_url"]}"
+rest_url = "{place["rest_url"]}"
+ca_file = "{ready["ca_file"]}"
+"""
+    )
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_feed_lives_by_its_loop_and_not_by_its_exchange(
+    manager: Manager, tmp_path: Path, exchange: subprocess.Popen[str]
+) -> None:
+    feed = subprocess.Popen(
+        [
+            *(
+                sys.executable,
+                "-m",
+                "appliance.cli",
+                "feed",
+                "okx",
+                "--config",
+                str(tmp_path / "bookwire.toml"),
+            ),
+            *("--shm-dir", str(tmp_path / "shm"), "--run-dir", str(tmp_path / "run")),
+        ],
+        env={**os.environ, "NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "15000000"},
+    )
+    try:
+        assert not any(line.startswith(("STATUS", "WATCHDOG")) for line in manager.until("READY=1"))
+        manager.until("STATUS=1 of 1 books live, oldest data 0.")
+        exchange.send_signal(signal.SIGSTOP)
+        silent = manager.until("STATUS=1 of 1 books live, oldest data 3.")
+        assert silent.count("WATCHDOG=1") >= 3
+        feed.send_signal(signal.SIGTERM)
+        manager.until("STOPPING=1")
+        assert feed.wait(20) == 0
+    finally:
+        feed.kill()
+        feed.wait()
 
 
 @pytest.mark.parametrize("unit", SERVICES, ids=lambda path: path.name)

@@ -143,6 +143,18 @@ class Http(_Table, frozen=True):
     writer_patience_ms: Annotated[Count, _about("Silence after which an exchange's process is dead.")] = 3000
 
 
+class Arb(_Table, frozen=True):
+    """Which crossed books are shown by arb: and /v1/arb. Money in the symbol's quote asset."""
+
+    min_net_bp: Annotated[float, _about("Least net yield, basis points of what is spent.")] = 5.0
+    min_notional: Annotated[float, _about("Least notional of all that pays.")] = 1000.0
+    capital: Annotated[float, _about("Most a trade may cost, the buyer's fee included.")] = 10_000.0
+    fees: Annotated[
+        dict[str, float],
+        _about("Taker fee in percent by exchange, [arb.fees]; else that of gateway/fees.toml."),
+    ] = msgspec.field(default_factory=dict)
+
+
 class Simulate(_Table, frozen=True):
     """The built-in exchanges of ``bookwire up --simulate``."""
 
@@ -165,6 +177,7 @@ class Config(_Table, frozen=True):
     exchange: dict[str, Exchange] = msgspec.field(default_factory=dict)
     gateway: Gateway = msgspec.field(default_factory=Gateway)
     http: Http = msgspec.field(default_factory=Http)
+    arb: Arb = msgspec.field(default_factory=Arb)
     simulate: Simulate = msgspec.field(default_factory=Simulate)
 
     def of(self, exchange: str) -> Exchange:

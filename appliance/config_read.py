@@ -187,6 +187,13 @@ def _is_list(kind: Any) -> bool:
 
 def _check_names(config: Config, source: _File) -> None:
     """Exchanges must be ones that have facts; the same one twice is a slip."""
+    for name in config.arb.fees:
+        if name not in {row.id for row in EXCHANGES}:
+            raise UsageError(
+                f"exchange {name!r} is unknown",
+                where=source.where("arb", "fees", name),
+                do=suggestion(name, (row.id for row in EXCHANGES)),
+            )
     for path, names in (
         (("exchanges", "enabled"), config.exchanges.enabled),
         (("exchange",), tuple(config.exchange)),
@@ -221,7 +228,11 @@ def to_toml(config: Config) -> str:
             for name, own in values.items():
                 lines += [f"[exchange.{name}]", *_assignments(own), ""]
         else:
-            lines += [f"[{table}]", *_assignments(values), ""]
+            own = {key: value for key, value in values.items() if isinstance(value, dict)}
+            plain_ones = {key: value for key, value in values.items() if key not in own}
+            lines += [f"[{table}]", *_assignments(plain_ones), ""]
+            for key, inner in own.items():
+                lines += [f"[{table}.{key}]", *_assignments(inner), ""] if inner else []
     return "\n".join(lines)
 
 

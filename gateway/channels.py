@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, Protocol, TypeVar
 
@@ -13,6 +13,8 @@ T = TypeVar("T")
 
 STATUS_CHANNEL = "status"
 HEARTBEAT_S_MAX = 3600
+MIN_BP_MAX = 10_000
+CAPITAL_MIN, CAPITAL_MAX = 1e-8, 1e9
 
 
 class View(IntEnum):
@@ -23,6 +25,7 @@ class View(IntEnum):
     CONSBOOK = 2
     FULLBOOK = 3
     STATUS = 4
+    ARB = 5
 
 
 class Format(IntEnum):
@@ -41,7 +44,7 @@ class Slow(IntEnum):
     DISCONNECT = 2
 
 
-MERGED = {"top": View.TOP, "consbook": View.CONSBOOK, "fullbook": View.FULLBOOK}
+MERGED = {"top": View.TOP, "consbook": View.CONSBOOK, "fullbook": View.FULLBOOK, "arb": View.ARB}
 FORMATS = {"json": Format.JSON, "tardis": Format.TARDIS, "binary": Format.BINARY}
 SLOW = {"conflate": Slow.CONFLATE, "resnapshot": Slow.RESNAPSHOT, "disconnect": Slow.DISCONNECT}
 
@@ -84,6 +87,19 @@ class Channel:
 
 
 @dataclass(frozen=True)
+class ArbTerms:
+    """What a crossed pair must bring to be shown; net in basis points, money in the quote asset."""
+
+    min_bp: float
+    min_notional: float
+    capital: float
+    taker_ppm: tuple[int, ...] = ()  # by exchange number, millionths
+
+
+NO_TERMS = ArbTerms(0, 0, 1)
+
+
+@dataclass(frozen=True)
 class Options:
     """How a channel is to be sent. Times in ms."""
 
@@ -95,6 +111,7 @@ class Options:
     stamps: bool = False
     slow: Slow = Slow.CONFLATE
     heartbeat_ms: int = 0
+    arb: ArbTerms = NO_TERMS
 
 
 def canonical_form(symbol: str) -> str:
@@ -111,7 +128,7 @@ def parse_channel(text: str, directory: Directory) -> Channel:
         return Channel(STATUS_CHANNEL, View.STATUS)
     prefix, colon, symbol = text.partition(":")
     prefix = prefix.strip().lower()
-    if not colon or not prefix or not symbol.strip() or len(text) > 63 or prefix == "arb":
+    if not colon or not prefix or not symbol.strip() or len(text) > 63:
         raise RequestError(Refusal.UNKNOWN_CHANNEL, text)
     if prefix in MERGED:
         canonical = canonical_form(symbol)
@@ -152,9 +169,27 @@ def parse_depth(value: Any, channel: Channel, depth_max: int) -> int:
     return int(depth)
 
 
+def parse_terms(request: Mapping[str, Any], channel: str, terms: ArbTerms) -> ArbTerms:
+    """``terms`` with the request's own ``min_bp`` and ``capital``.
+
+    Raises RequestError(invalid min_bp), RequestError(invalid capital).
+    """
+    min_bp, capital = request.get("min_bp"), request.get("capital")
+    if min_bp is not None:
+        min_bp = _number(min_bp, 0, MIN_BP_MAX, Refusal.INVALID_MIN_BP, channel)
+    if capital is not None:
+        capital = _number(capital, CAPITAL_MIN, CAPITAL_MAX, Refusal.INVALID_CAPITAL, channel)
+    return replace(
+        terms,
+        min_bp=terms.min_bp if min_bp is None else min_bp,
+        capital=terms.capital if capital is None else capital,
+    )
+
+
 def parse_options(
     request: Mapping[str, Any], channel: Channel, *, depth_default: int, depth_max: int,
     interval_default: int, interval_max: int, mode_default: str = "snapshot",
+    terms: ArbTerms = NO_TERMS,
 ) -> Options:  # fmt: skip
     """Reads the options of a subscribe request; what is absent or null takes its default.
 
@@ -172,7 +207,7 @@ def parse_options(
     interval = _number(given("interval", interval_default), 0, interval_max, Refusal.INVALID_INTERVAL, name)
     form = _choice(given("format", "json"), FORMATS, Refusal.INVALID_FORMAT, name)
     if (form is Format.TARDIS and channel.view is not View.SINGLE) or (
-        form is not Format.JSON and channel.view is View.STATUS
+        form is not Format.JSON and channel.view in (View.STATUS, View.ARB)
     ):
         raise RequestError(Refusal.INVALID_FORMAT, name)
     stamps = given("stamps", False)
@@ -181,13 +216,14 @@ def parse_options(
     heartbeat = _number(given("heartbeat", 0), 0, HEARTBEAT_S_MAX, Refusal.INVALID_HEARTBEAT, name)
     return Options(
         depth=parse_depth(given("depth", depth_default), channel, depth_max),
-        deltas=deltas,
+        deltas=deltas and channel.view is not View.ARB,
         interval_ms=int(interval),
         format=form,
         strings=_choice(
             given("numbers", "number"), {"number": False, "string": True}, Refusal.INVALID_NUMBERS, name
         ),
-        stamps=stamps,
+        stamps=stamps and channel.view is not View.ARB,
         slow=_choice(given("slow", "conflate"), SLOW, Refusal.INVALID_SLOW, name),
         heartbeat_ms=int(heartbeat * 1000),
+        arb=parse_terms(request, name, terms) if channel.view is View.ARB else NO_TERMS,
     )

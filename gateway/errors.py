@@ -30,6 +30,8 @@ class Refusal(Enum):
     NOT_AUTHORISED = ("not authorised", 20)
     INVALID_TOKEN = ("invalid token", 21)
     NO_ROOM = ("no room", 22)
+    INVALID_MIN_BP = ("invalid min_bp", 23)
+    INVALID_CAPITAL = ("invalid capital", 24)
 
     def __init__(self, text: str, code: int) -> None:
         self.text = text

@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Any
 
 from gateway._ffi import ffi, lib
-from gateway.channels import Channel, Options
+from gateway.channels import ArbTerms, Channel, Options
 from gateway.settings import GatewaySettings
 from handlers.errors import UnavailableError
 from handlers.registry import EXCHANGES
@@ -60,9 +60,19 @@ def subscription_of(tag: int, channel: Channel, options: Options) -> Any:
             "format": int(options.format), "strings": options.strings, "stamps": options.stamps,
             "slow": int(options.slow), "heartbeat_ms": options.heartbeat_ms,
             "channel": channel.name.encode(), "symbol": channel.symbol.encode(),
-            "native": channel.native.encode(),
+            "native": channel.native.encode(), "arb": _terms_of(options.arb),
         },
     )  # fmt: skip
+
+
+def _terms_of(terms: ArbTerms) -> dict[str, Any]:
+    """Fields of a bw_arb_terms: net in hundredths of a basis point, money in 10^-8 of the quote asset."""
+    return {
+        "min_net": round(terms.min_bp * 100),
+        "min_notional": round(terms.min_notional * 10**8),
+        "capital": round(terms.capital * 10**8),
+        "taker_ppm": terms.taker_ppm,
+    }
 
 
 class NativeLoop:

@@ -14,6 +14,16 @@ _LEVEL = {
     "maxItems": 4,
 }
 
+_AMOUNT = {"type": ["number", "string"]}
+_ARB_LEG = {
+    "type": "object",
+    "required": ["exchange", "price", "vwap", "age_ms"],
+    "properties": {
+        "exchange": {"type": "string"}, "price": _AMOUNT, "vwap": _AMOUNT, "age_ms": {"type": "integer"},
+    },
+}  # fmt: skip
+_ARB_TRADE = {"size": _AMOUNT, "notional": _AMOUNT, "profit": _AMOUNT}
+
 SCHEMAS: dict[str, Any] = {
     "Problem": {
         "type": "object",
@@ -39,6 +49,19 @@ SCHEMAS: dict[str, Any] = {
                     "ts": {"type": "integer", "description": "ms since the epoch"},
                 },
             },
+        },
+    },
+    "ArbRow": {
+        "type": "object",
+        "description": "buy at one exchange's asks, sell at another's bids, after both taker fees",
+        "required": ["symbol", "buy", "sell", "size", "notional", "profit", "net_bp", "whole", "age_ms",
+                     "confidence"],
+        "properties": {
+            "symbol": {"type": "string"}, "buy": _ARB_LEG, "sell": _ARB_LEG, **_ARB_TRADE,
+            "net_bp": {"type": "number", "description": "profit on what is spent, basis points"},
+            "whole": {"type": "object", "properties": _ARB_TRADE, "required": [*_ARB_TRADE]},
+            "age_ms": {"type": "integer", "description": "of the older quote"},
+            "confidence": {"type": "number", "minimum": 0, "maximum": 1},
         },
     },
     "Exchange": {
@@ -129,6 +152,15 @@ def document(depth_default: int, depth_max: int) -> dict[str, Any]:
                 [channel, depth,
                  _query("numbers", {"enum": ["number", "string"]}, "string: exact decimal strings"),
                  _query("stamps", {"type": "boolean"}, "adds seq, exch_ts, recv_ns, pub_ns")],
+            ),
+            "/v1/arb": _get(
+                "Crossed books after both taker fees, best net yield first.",
+                _answers("rows", _rows("ArbRow"), "application/json", 400, 404),
+                [_query("symbol", {"type": "string"}, "only this symbol; else all that two exchanges carry"),
+                 _query("min_bp", {"type": "number", "minimum": 0, "maximum": 10_000}, "least net yield"),
+                 _query("capital", {"type": "number", "exclusiveMinimum": 0, "maximum": 1e9},
+                        "most a trade may cost, in the quote asset"),
+                 _query("numbers", {"enum": ["number", "string"]}, "string: exact decimal strings")],
             ),
             "/openapi.json": _get("This document.", _answers("document")),
             "/": _get("The dashboard.", _answers("page", None, "text/html")),

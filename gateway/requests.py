@@ -17,6 +17,7 @@ import orjson
 from gateway.channels import Channel, Options, Slow, View, canonical_form, parse_channel, parse_options
 from gateway.directory import SegmentDirectory
 from gateway.errors import Refusal, RequestError
+from gateway.fees import arb_terms
 from gateway.settings import GatewaySettings
 
 POLICY_VIOLATION = 1008
@@ -59,6 +60,7 @@ class Requests:
         self._directory = directory
         self._commands = commands
         self._tokens = tokens
+        self._terms = arb_terms(settings.arb)
         self._clients: dict[int, Client] = {}
         self._tags = 0
 
@@ -156,7 +158,7 @@ class Requests:
         options = parse_options(
             request, channel, depth_default=settings.depth_default, depth_max=settings.depth_max,
             interval_default=settings.interval_ms_default, interval_max=settings.interval_ms_max,
-            mode_default=mode,
+            mode_default=mode, terms=self._terms,
         )  # fmt: skip
         held = self._clients.setdefault(client, Client()).subscriptions
         if channel.name in held:
@@ -209,6 +211,8 @@ def _dump(message: dict[str, Any], identifier: Any) -> bytes:
 
 def _row(subscription: Subscription) -> dict[str, Any]:
     options = subscription.options
+    arb = subscription.channel.view is View.ARB
+    own = {"min_bp": options.arb.min_bp, "capital": options.arb.capital} if arb else {}
     return {
         "channel": subscription.channel.name,
         "depth": options.depth if subscription.channel.view is not View.STATUS else 0,
@@ -219,4 +223,5 @@ def _row(subscription: Subscription) -> dict[str, Any]:
         "stamps": options.stamps,
         "slow": Slow(options.slow).name.lower(),
         "heartbeat": options.heartbeat_ms / 1000,
+        **own,
     }

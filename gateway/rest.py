@@ -18,9 +18,11 @@ import orjson
 from aiohttp import web
 
 from gateway._ffi import ffi, lib
+from gateway.arb import channels_of, scan, terms_of
 from gateway.channels import Channel, Options, View, parse_channel, parse_depth
 from gateway.directory import SegmentDirectory
 from gateway.errors import Refusal, RequestError
+from gateway.fees import arb_terms
 from gateway.health import Check, book_checks, gateway_check
 from gateway.metrics import exposition, product_version
 from gateway.native_loop import subscription_of
@@ -93,6 +95,7 @@ class Routes:
 
     def __init__(self, settings: HttpSettings) -> None:
         self._settings = settings
+        self._terms = arb_terms(settings.arb)
         self.directory = SegmentDirectory(settings.shm_dir, settings.writer_patience_ms)
         dashboard = files("gateway") / "dashboard"
         self._assets = {path.name: path.read_bytes() for path in dashboard.iterdir() if path.is_file()}
@@ -112,6 +115,7 @@ class Routes:
             web.get("/v1/symbols", self.symbols),
             web.get("/v1/status", self.status),
             web.get("/v1/book/{channel:.+}", self.book),
+            web.get("/v1/arb", self.arb),
             web.get("/openapi.json", self.openapi),
         ]
 
@@ -171,7 +175,7 @@ class Routes:
 
     async def book(self, request: web.Request) -> web.Response:
         channel = parse_channel(request.match_info["channel"], self.directory)
-        if channel.view is View.STATUS:
+        if channel.view in (View.STATUS, View.ARB):
             raise RequestError(Refusal.UNKNOWN_CHANNEL, channel.name)
         text = request.query.get("depth", str(self._settings.depth_default))
         asked = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
@@ -183,6 +187,18 @@ class Routes:
         made = await asyncio.to_thread(snapshot, self._settings, self.directory, channel, options)
         headers = {"X-Books-Live": str(made.live), "X-Books-Known": str(made.known)}
         return web.Response(body=made.body, content_type="application/json", headers=headers)
+
+    async def arb(self, request: web.Request) -> web.Response:
+        symbol = request.query.get("symbol")
+        if symbol is not None:
+            symbol = parse_channel(f"arb:{symbol}", self.directory).symbol
+        options = Options(
+            self._settings.depth_default, False, 0, strings=request.query.get("numbers") == "string",
+            arb=terms_of(request.query, self._terms),
+        )  # fmt: skip
+        channels = channels_of(self.directory, symbol)
+        body = await asyncio.to_thread(scan, self._settings, self.directory, channels, options)
+        return web.Response(body=body, content_type="application/json")
 
     async def openapi(self, request: web.Request) -> web.Response:
         return _json(document(self._settings.depth_default, self._settings.depth_max))

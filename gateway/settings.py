@@ -6,12 +6,35 @@ start, so that a contradiction is an error at start and not a surprise under loa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
 class SettingsError(ValueError):
     """A setting that cannot work; the text says which, why and what to do."""
+
+
+@dataclass(frozen=True)
+class ArbSettings:
+    """Which crossed books are worth showing. Money in the quote asset of the symbol."""
+
+    min_net_bp: float = 5.0  # net yield on what is spent
+    min_notional: float = 1000.0  # of all that pays
+    capital: float = 10_000.0  # what a trade may cost
+    fees: Mapping[str, float] = field(default_factory=dict)  # taker, percent; else gateway/fees.toml
+
+    def check(self) -> None:
+        """Raises SettingsError for a threshold or fee that cannot be meant."""
+        if not 0 <= self.min_net_bp <= 10_000:
+            raise SettingsError(f"arb min_net_bp = {self.min_net_bp} must be 0..10000")
+        if not 0 <= self.min_notional <= 1e9:
+            raise SettingsError(f"arb min_notional = {self.min_notional} must be 0..1e9")
+        if not 1e-8 <= self.capital <= 1e9:
+            raise SettingsError(f"arb capital = {self.capital} must be 1e-8..1e9")
+        for exchange, percent in self.fees.items():
+            if not 0 <= percent <= 100:
+                raise SettingsError(f"arb fees {exchange} = {percent} must be 0..100 percent")
 
 
 @dataclass(frozen=True)
@@ -49,9 +72,11 @@ class GatewaySettings:
     frame_bytes_max: int = 1_000_000  # larger snapshots are sent in pages
     send_buffer_bytes: int = 256 << 10  # SO_SNDBUF; what stands in it can no longer be conflated
     writer_patience_ms: int = 3000  # heartbeat age at which a feed process counts as dead
+    arb: ArbSettings = ArbSettings()
 
     def check(self) -> None:
         """Raises SettingsError when two settings contradict each other."""
+        self.arb.check()
         if self.poll not in ("epoll", "busy"):
             raise SettingsError(f"gateway poll = {self.poll!r}: use 'epoll' or 'busy'")
         if (self.tls_certificate is None) != (self.tls_key is None):
@@ -87,9 +112,11 @@ class HttpSettings:
     live_books_min: int = 1
     symbol_labels: bool = False  # per-book metrics: one series a symbol
     writer_patience_ms: int = 3000
+    arb: ArbSettings = ArbSettings()
 
     def check(self) -> None:
         """Raises SettingsError when two settings contradict each other."""
+        self.arb.check()
         if not 1 <= self.depth_default <= self.depth_max:
             raise SettingsError(
                 f"http depth_default = {self.depth_default} must be 1..depth_max ({self.depth_max})"

@@ -10,7 +10,7 @@ import msgspec
 from appliance.commands import add_config, config_of
 from appliance.config import Config
 from appliance.placement import GATEWAY, core_of
-from gateway.settings import GatewaySettings, SettingsError
+from gateway.settings import ArbSettings, GatewaySettings, SettingsError
 from handlers.errors import SetupError
 
 EXAMPLES = """
@@ -29,7 +29,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def settings(config: Config) -> GatewaySettings:
     """What the gateway is told. Raises SetupError where two settings contradict each other."""
     made = GatewaySettings(
-        shm_dir=config.box.shm_dir, run_dir=config.box.run_dir, **msgspec.structs.asdict(config.gateway)
+        shm_dir=config.box.shm_dir,
+        run_dir=config.box.run_dir,
+        **msgspec.structs.asdict(config.gateway),
+        arb=ArbSettings(**msgspec.structs.asdict(config.arb)),
     )
     try:
         made.check()

@@ -8,7 +8,7 @@ import msgspec
 
 from appliance.commands import add_config, config_of
 from appliance.config import Config
-from gateway.settings import HttpSettings, SettingsError
+from gateway.settings import ArbSettings, HttpSettings, SettingsError
 from handlers.errors import SetupError
 
 EXAMPLES = """
@@ -31,6 +31,7 @@ def settings(config: Config) -> HttpSettings:
         run_dir=config.box.run_dir,
         websocket_port=config.gateway.port,
         **msgspec.structs.asdict(config.http),
+        arb=ArbSettings(**msgspec.structs.asdict(config.arb)),
     )
     try:
         made.check()

@@ -7,7 +7,7 @@
 #ifndef BW_GATEWAY_H
 #define BW_GATEWAY_H
 
-#include "encode.h"
+#include "arb.h"
 #include "pipe.h"
 #include "stats.h"
 
@@ -66,6 +66,7 @@ typedef struct bw_subscription {
     char channel[BW_CHANNEL_BYTES]; /* as answers name it */
     char symbol[32];                /* BASE-QUOTE */
     char native[40];                /* for tardis */
+    bw_arb_terms arb;               /* for BW_VIEW_ARB */
 } bw_subscription;
 
 typedef struct bw_gateway bw_gateway;
@@ -97,5 +98,16 @@ int bw_gateway_stop(bw_gateway *gateway);
 int64_t bw_snapshot_of(const bw_subscription *subscription, const char *const *path,
                        const bw_gateway_exchange *exchange, uint32_t count, uint32_t patience_ms,
                        uint8_t *out, uint64_t room, uint32_t *live, uint32_t *known);
+
+/* Crossed books of one symbol after another, as they are right now. Segments that cannot be opened count as
+ * not there. NULL: memory is short. */
+typedef struct bw_arb_scan bw_arb_scan;
+bw_arb_scan *bw_arb_scan_new(const char *const *path, const bw_gateway_exchange *exchange, uint32_t count,
+                             uint32_t patience_ms);
+void bw_arb_scan_free(bw_arb_scan *scan);
+/* Writes a line of JSON a row, most profit first, and the row's net yield; `out` and `net` have room for
+ * BW_ARB_ROWS_MAX. Returns bytes, or a negative errno. */
+int64_t bw_arb_scan_symbol(bw_arb_scan *scan, const bw_subscription *wanted, char *out, int64_t *net,
+                           uint32_t *rows, uint32_t *left_out);
 
 #endif

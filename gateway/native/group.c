@@ -11,7 +11,8 @@
 #define LOG_SNAPSHOTS 4u /* whole views a log has room for */
 
 static uint64_t log_bytes(const bw_group *group) {
-    uint64_t wanted = LOG_SNAPSHOTS * (512 + 2ull * group->depth * 40);
+    uint64_t view = group->arb ? (BW_ARB_ROWS_MAX + 1) * BW_ARB_ROW_BYTES : 512 + 2ull * group->depth * 40;
+    uint64_t wanted = LOG_SNAPSHOTS * view;
     uint64_t bytes = group->interval_ms == 0 ? LOG_BYTES_MIN_EVERY_CHANGE : LOG_BYTES_MIN;
     while (bytes < wanted && bytes < LOG_BYTES_MAX) bytes *= 2;
     return bytes;
@@ -27,6 +28,15 @@ static bool view_init(bw_view *view, uint32_t depth) {
 }
 
 /* Room that all groups share, for the deepest of them: a delta can hold both views whole. */
+static bool scratch_bytes(bw_gateway *gateway, size_t bytes) {
+    if (bytes <= gateway->scratch_bytes) return true;
+    uint8_t *scratch = realloc(gateway->scratch, bytes);
+    if (!scratch) return false;
+    gateway->scratch = scratch;
+    gateway->scratch_bytes = bytes;
+    return true;
+}
+
 static bool scratch_room(bw_gateway *gateway, uint32_t depth) {
     if (depth * 2 <= gateway->change_room) return true;
     for (uint32_t side = 0; side < BW_SIDES; side++) {
@@ -34,13 +44,7 @@ static bool scratch_room(bw_gateway *gateway, uint32_t depth) {
         if (!change) return false;
         gateway->change[side] = change;
     }
-    size_t bytes = BW_WS_HEADER_MAX + bw_encode_bound(4 * depth);
-    if (bytes > gateway->scratch_bytes) {
-        uint8_t *scratch = realloc(gateway->scratch, bytes);
-        if (!scratch) return false;
-        gateway->scratch = scratch;
-        gateway->scratch_bytes = bytes;
-    }
+    if (!scratch_bytes(gateway, BW_WS_HEADER_MAX + bw_encode_bound(4 * depth))) return false;
     gateway->change_room = depth * 2;
     return true;
 }
@@ -63,6 +67,7 @@ static bool group_fits(const bw_group *group, const bw_subscription *wanted, con
            group->deltas == (wanted->deltas != 0) && group->encoding.kind == encoding->kind &&
            group->encoding.format == encoding->format && group->encoding.strings == encoding->strings &&
            group->encoding.stamps == encoding->stamps &&
+           (!group->arb || memcmp(&group->terms, &wanted->arb, sizeof wanted->arb) == 0) &&
            strcmp(group->encoding.channel, encoding->channel) == 0;
 }
 
@@ -71,6 +76,8 @@ static void group_free(bw_group *group) {
         free(group->view.level[side]);
         free(group->fresh.level[side]);
     }
+    free(group->arb);
+    free(group->fresh_arb);
     bw_log_free(&group->log);
     free(group->history.entry);
     free(group->sub);
@@ -88,10 +95,23 @@ static uint32_t group_inputs(const bw_group *group, bw_view_input *input) {
 static void group_first_view(bw_gateway *gateway, bw_group *group) {
     bw_view_input input[BW_EXCHANGES_MAX];
     uint32_t inputs = group_inputs(group, input);
-    bw_view_build(&group->view, group->encoding.kind, input, inputs);
+    if (group->arb) {
+        bw_arb_find(group->arb, &group->terms, group->depth, input, inputs);
+    } else {
+        bw_view_build(&group->view, group->encoding.kind, input, inputs);
+    }
     group->shown_live = inputs > 0;
     group->stamps = group->market->stamps;
     group->emitted_ns = gateway->now_ns;
+}
+
+static bool arb_init(bw_gateway *gateway, bw_group *group, const bw_subscription *wanted) {
+    if (wanted->kind != BW_VIEW_ARB) return true;
+    group->terms = wanted->arb;
+    group->arb = calloc(1, sizeof *group->arb);
+    group->fresh_arb = calloc(1, sizeof *group->fresh_arb);
+    return group->arb && group->fresh_arb &&
+           scratch_bytes(gateway, BW_WS_HEADER_MAX + (size_t)(BW_ARB_ROWS_MAX + 1) * BW_ARB_ROW_BYTES);
 }
 
 static bw_group *group_new(bw_gateway *gateway, bw_market *market, const bw_subscription *wanted,
@@ -103,7 +123,8 @@ static bw_group *group_new(bw_gateway *gateway, bw_market *market, const bw_subs
     group->depth = wanted->depth;
     group->interval_ms = wanted->interval_ms;
     group->deltas = wanted->deltas != 0;
-    bool made = view_init(&group->view, group->depth) && view_init(&group->fresh, group->depth) &&
+    bool made = arb_init(gateway, group, wanted) && view_init(&group->view, group->depth) &&
+                view_init(&group->fresh, group->depth) &&
                 bw_log_init(&group->log, log_bytes(group)) && scratch_room(gateway, group->depth);
     for (uint32_t i = 0; made && i < market->member_count; i++) {
         made = bw_mirror_deepen(market->member[i], group->depth);
@@ -227,7 +248,9 @@ void bw_group_drop(bw_gateway *gateway, bw_group *group) {
 /* One whole frame in the scratch space, valid until the next call. */
 size_t bw_group_encode(bw_gateway *gateway, bw_group *group, const bw_message *message, uint8_t **frame) {
     uint8_t *payload = gateway->scratch + BW_WS_HEADER_MAX, header[BW_WS_HEADER_MAX];
-    size_t bytes = bw_encode(&group->encoding, message, payload);
+    size_t bytes = group->arb ? bw_arb_encode((char *)payload, group->arb, &group->encoding,
+                                              group->terms.capital, message, gateway->wall_ns)
+                              : bw_encode(&group->encoding, message, payload);
     enum bw_ws_opcode opcode = group->encoding.format == BW_FORMAT_BINARY ? BW_WS_OP_BINARY : BW_WS_OP_TEXT;
     size_t header_bytes = bw_ws_header(header, opcode, bytes, NULL);
     *frame = payload - header_bytes;
@@ -276,12 +299,33 @@ static void group_swap_views(bw_group *group) {
     group->fresh = view;
 }
 
+static void group_sent(bw_gateway *gateway, bw_group *group, const bw_stamps *stamps) {
+    group->stamps = *stamps;
+    group->emitted_ns = gateway->now_ns;
+    if (group->interval_ms == 0 && group->unsent.published_ns == 0) group->unsent = *stamps;
+}
+
+/* As bw_group_emit() for pairs of crossed books: whole, when anything but ages changed. */
+static void emit_arb(bw_gateway *gateway, bw_group *group, const bw_view_input *input, uint32_t inputs) {
+    bw_arb *fresh = group->fresh_arb;
+    bw_arb_find(fresh, &group->terms, group->depth, input, inputs);
+    if (bw_arb_equal(group->arb, fresh)) return;
+    group->fresh_arb = group->arb;
+    group->arb = fresh;
+    bw_message message = {.kind = BW_PUSH_SNAPSHOT, .stamps = group->market->stamps};
+    uint8_t *frame;
+    size_t bytes = bw_group_encode(gateway, group, &message, &frame);
+    group_sent(gateway, group, &message.stamps);
+    bw_group_push(gateway, group, frame, bytes);
+}
+
 /* Builds the view as it is now and sends what changed since the last message, if anything did. */
 void bw_group_emit(bw_gateway *gateway, bw_group *group) {
     heap_remove(gateway, group);
     group->touched = false;
     bw_view_input input[BW_EXCHANGES_MAX];
     uint32_t inputs = group_inputs(group, input);
+    if (group->arb) return emit_arb(gateway, group, input, inputs);
     bw_view *view = &group->view, *fresh = &group->fresh;
     fresh->price_exponent = view->price_exponent;
     fresh->quantity_exponent = view->quantity_exponent;
@@ -313,8 +357,6 @@ void bw_group_emit(bw_gateway *gateway, bw_group *group) {
     size_t bytes = bw_group_encode(gateway, group, &message, &frame);
     group_swap_views(group);
     group->shown_live = inputs > 0;
-    group->stamps = message.stamps;
-    group->emitted_ns = gateway->now_ns;
-    if (group->interval_ms == 0 && group->unsent.published_ns == 0) group->unsent = message.stamps;
+    group_sent(gateway, group, &message.stamps);
     bw_group_push(gateway, group, frame, bytes);
 }

@@ -118,6 +118,8 @@ struct bw_group {
     int64_t due_ns, emitted_ns; /* steady clock */
     uint64_t flushed_head, flushed_emission;
     bw_view view, fresh; /* as last sent; being built */
+    bw_arb *arb, *fresh_arb; /* the same of BW_VIEW_ARB, NULL otherwise */
+    bw_arb_terms terms;
     bw_stamps stamps;    /* of view */
     bw_stamps unsent;    /* of the newest record in frames not flushed yet */
     bw_log log;

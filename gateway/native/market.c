@@ -7,7 +7,7 @@
 static enum bw_view_kind market_kind(const bw_subscription *subscription) {
     if (subscription->kind == BW_VIEW_SINGLE || subscription->kind == BW_VIEW_STATUS)
         return subscription->kind;
-    return BW_VIEW_SUM; /* top, consbook and fullbook look at the same books */
+    return BW_VIEW_SUM; /* top, consbook, fullbook and arb look at the same books */
 }
 
 static bool market_join(bw_gateway *gateway, bw_market *market, bw_source *source) {

@@ -237,6 +237,7 @@ bool bw_mirror_input(bw_mirror *mirror, bw_view_input *input) {
     }
     *input = (bw_view_input){{mirror->level[0], mirror->level[1]},
                              {mirror->level_count[0], mirror->level_count[1]},
-                             mirror->price_exponent, mirror->quantity_exponent, mirror->source->number};
+                             mirror->price_exponent, mirror->quantity_exponent, mirror->source->number,
+                             mirror->stamps.receive_ns};
     return true;
 }

@@ -49,7 +49,8 @@ static int copy_book(bw_segment *segment, uint32_t index, uint32_t depth, uint32
             cut_unverified(book->level[side], count[side], side, book->header.side[side].verified_price);
     }
     *input = (bw_view_input){{book->level[0], book->level[1]}, {count[0], count[1]},
-                             book->header.price_exponent, book->header.quantity_exponent, exchange};
+                             book->header.price_exponent, book->header.quantity_exponent, exchange,
+                             book->header.receive_ns};
     return 1;
 }
 
@@ -61,10 +62,7 @@ typedef struct snapshot_work {
     bw_stamps stamps;
 } snapshot_work;
 
-static int add_exchange(snapshot_work *work, const char *path, uint32_t exchange, int64_t patience_ns) {
-    char error[160];
-    bw_segment *segment = bw_segment_open(path, error, sizeof error);
-    if (!segment) return 0;
+static int add_segment(snapshot_work *work, bw_segment *segment, uint32_t exchange, int64_t patience_ns) {
     int result = 0;
     uint32_t index = find_book(segment, work->wanted->symbol, work->wanted->instrument);
     if (index != UINT32_MAX) {
@@ -82,8 +80,16 @@ static int add_exchange(snapshot_work *work, const char *path, uint32_t exchange
             work->inputs += result > 0;
         }
     }
-    bw_segment_close(segment);
     return result < 0 ? result : 0;
+}
+
+static int add_exchange(snapshot_work *work, const char *path, uint32_t exchange, int64_t patience_ns) {
+    char error[160];
+    bw_segment *segment = bw_segment_open(path, error, sizeof error);
+    if (!segment) return 0;
+    int result = add_segment(work, segment, exchange, patience_ns);
+    bw_segment_close(segment);
+    return result;
 }
 
 static int64_t encode_view(snapshot_work *work, const bw_gateway_exchange *exchange, uint32_t count,
@@ -133,4 +139,66 @@ int64_t bw_snapshot_of(const bw_subscription *subscription, const char *const *p
     for (uint32_t i = 0; i < work->books; i++) one_book_free(&work->book[i]);
     free(work);
     return result;
+}
+
+/* --- crossed books over many symbols: every segment is mapped once ------------------------------------- */
+
+struct bw_arb_scan {
+    bw_segment *segment[BW_EXCHANGES_MAX];
+    uint32_t number[BW_EXCHANGES_MAX];
+    char id[BW_EXCHANGES_MAX][16]; /* by number */
+    uint32_t count;
+    int64_t patience_ns;
+    snapshot_work work;
+    bw_arb found;
+};
+
+bw_arb_scan *bw_arb_scan_new(const char *const *path, const bw_gateway_exchange *exchange, uint32_t count,
+                             uint32_t patience_ms) {
+    if (count > BW_EXCHANGES_MAX) return NULL;
+    bw_arb_scan *scan = calloc(1, sizeof *scan);
+    if (!scan) return NULL;
+    scan->patience_ns = (int64_t)patience_ms * 1000000;
+    for (uint32_t i = 0; i < count; i++) {
+        char error[160];
+        bw_segment *segment = bw_segment_open(path[i], error, sizeof error);
+        if (!segment) continue;
+        scan->segment[scan->count] = segment;
+        scan->number[scan->count++] = exchange[i].number;
+        memcpy(scan->id[exchange[i].number % BW_EXCHANGES_MAX], exchange[i].id, sizeof scan->id[0]);
+    }
+    return scan;
+}
+
+void bw_arb_scan_free(bw_arb_scan *scan) {
+    if (!scan) return;
+    for (uint32_t i = 0; i < scan->count; i++) bw_segment_close(scan->segment[i]);
+    free(scan);
+}
+
+int64_t bw_arb_scan_symbol(bw_arb_scan *scan, const bw_subscription *wanted, char *out, int64_t *net,
+                           uint32_t *rows, uint32_t *left_out) {
+    snapshot_work *work = &scan->work;
+    memset(work, 0, sizeof *work);
+    work->wanted = wanted;
+    int result = 0;
+    for (uint32_t i = 0; i < scan->count && result == 0; i++) {
+        result = add_segment(work, scan->segment[i], scan->number[i], scan->patience_ns);
+    }
+    char *end = out;
+    bw_arb *found = &scan->found;
+    found->count = found->left_out = 0;
+    if (result == 0) bw_arb_find(found, &wanted->arb, wanted->depth, work->input, work->inputs);
+    bw_encoding encoding = {.kind = BW_VIEW_ARB, .strings = wanted->strings != 0, .exchange_id = scan->id};
+    memcpy(encoding.channel, wanted->channel, sizeof encoding.channel);
+    int64_t now_ns = bw_wall_ns();
+    for (uint32_t i = 0; i < found->count; i++) {
+        end = bw_arb_put_row(end, &found->row[i], &encoding, wanted->arb.capital, now_ns);
+        *end++ = '\n';
+        net[i] = found->row[i].net;
+    }
+    *rows = found->count;
+    *left_out = found->left_out;
+    for (uint32_t i = 0; i < work->books; i++) one_book_free(&work->book[i]);
+    return result < 0 ? result : end - out;
 }

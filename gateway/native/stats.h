@@ -8,13 +8,13 @@
 #include "shm_writer.h"
 
 #define BW_GATEWAY_STATS_MAGIC "BWGWSTAT"
-#define BW_GATEWAY_STATS_VERSION 1u
+#define BW_GATEWAY_STATS_VERSION 2u
 
 /* Counters and gauges (gauges are marked g in docs/gateway.md). */
 #define BW_GATEWAY_COUNTERS(X)                                                                         \
     X(clients) X(clients_accepted) X(clients_closed) X(subscriptions_single) X(subscriptions_top)      \
-    X(subscriptions_consbook) X(subscriptions_fullbook) X(subscriptions_status) X(groups) X(mirrors)   \
-    X(requests) X(messages_sent) X(bytes_sent) X(writes) X(writes_blocked) X(emissions)                \
+    X(subscriptions_consbook) X(subscriptions_fullbook) X(subscriptions_status) X(subscriptions_arb)   \
+    X(groups) X(mirrors) X(requests) X(messages_sent) X(bytes_sent) X(writes) X(writes_blocked) X(emissions)                \
     X(records_seen) X(records_applied) X(ring_overruns) X(ring_lag_bytes) X(books_copied)              \
     X(conflations) X(slow_conflate) X(slow_resnapshot) X(slow_disconnect)                              \
     X(refused_clients) X(refused_address) X(refused_handshake) X(refused_token)                        \

@@ -10,6 +10,7 @@ static void count_kind(bw_gateway *gateway, enum bw_view_kind kind, int by) {
     case BW_VIEW_SUM: BW_COUNT(gateway->stats, subscriptions_consbook, by); break;
     case BW_VIEW_FULL: BW_COUNT(gateway->stats, subscriptions_fullbook, by); break;
     case BW_VIEW_STATUS: BW_COUNT(gateway->stats, subscriptions_status, by); break;
+    case BW_VIEW_ARB: BW_COUNT(gateway->stats, subscriptions_arb, by); break;
     }
 }
 

@@ -19,6 +19,7 @@ enum bw_view_kind {
     BW_VIEW_SUM,    /* consbook: summed by price */
     BW_VIEW_FULL,   /* fullbook: side by side, key (price, exchange) */
     BW_VIEW_STATUS, /* not a book: exchanges and books going live, stale, down */
+    BW_VIEW_ARB,    /* not a book: pairs of books that cross after fees */
 };
 
 typedef struct bw_view_level {
@@ -34,6 +35,7 @@ typedef struct bw_view_input { /* the best levels of one LIVE book, best first *
     uint8_t price_exponent;
     uint8_t quantity_exponent;
     uint32_t exchange;
+    int64_t receive_ns; /* of the book's newest update */
 } bw_view_input;
 
 typedef struct bw_view {

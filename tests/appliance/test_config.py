@@ -130,8 +130,8 @@ def test_the_published_schema_is_the_code_and_holds_for_what_it_prints() -> None
 @pytest.mark.parametrize(
     ("table", "settings", "filled_in"),
     [
-        (Gateway, GatewaySettings, {"shm_dir", "run_dir"}),
-        (Http, HttpSettings, {"shm_dir", "run_dir", "websocket_port"}),
+        (Gateway, GatewaySettings, {"shm_dir", "run_dir", "arb"}),
+        (Http, HttpSettings, {"shm_dir", "run_dir", "websocket_port", "arb"}),
         (Exchange, FeedSettings, {"shm_dir", "run_dir", "exchange"}),
     ],
 )

@@ -31,6 +31,7 @@ CHANNELS = (
     {"channel": "consbook:BTC-USDT", "depth": 20, "mode": "inc", "interval": 0},
     {"channel": "fullbook:BTC-USDT", "depth": 20, "mode": "inc", "interval": 10},
     {"channel": "top:BTC-USDT", "interval": 0},
+    {"channel": "arb:BTC-USDT", "interval": 0},
     {"channel": "binance:BTC-USDT", "depth": 20, "mode": "snapshot", "interval": 0, "format": "binary"},
 )
 UPGRADE = (
@@ -87,6 +88,8 @@ async def main(poll: str, shm_dir: Path, run_dir: Path) -> None:
     writer = Writer("binance", 0, shm_dir)
     book, flow = writer.add("BTC-USDT"), RandomFlow(1, MID)
     flow.fill(writer, book, LIVE)
+    dear = Writer("okx", 2, shm_dir)  # buys above what the first one sells at, so that the two cross
+    dear.reset(dear.add("BTC-USDT"), [(MID + 100_000, 10**12, 1)], [(MID + 100_100, 10**12, 1)])
     ready = asyncio.Event()
     serving = asyncio.create_task(server.serve(lambda host, port: ready.set()))
     await ready.wait()
@@ -119,6 +122,7 @@ async def main(poll: str, shm_dir: Path, run_dir: Path) -> None:
     server.stop("done")
     await serving
     writer.close()
+    dear.close()
 
 
 if __name__ == "__main__":

@@ -22,6 +22,12 @@ typedef struct {
     bw_gateway_limits limits;
 } bw_gateway_spec;
 typedef struct {
+    int64_t min_net;
+    uint64_t min_notional;
+    uint64_t capital;
+    uint32_t taker_ppm[32];
+} bw_arb_terms;
+typedef struct {
     uint64_t tag;
     uint32_t kind;
     uint32_t exchange;
@@ -37,6 +43,7 @@ typedef struct {
     char channel[64];
     char symbol[32];
     char native[40];
+    bw_arb_terms arb;
 } bw_subscription;
 typedef struct bw_gateway bw_gateway;
 bw_gateway *bw_gateway_new(const bw_gateway_spec *spec, char *error, uint32_t error_bytes);
@@ -56,3 +63,9 @@ int bw_gateway_stop(bw_gateway *gateway);
 int64_t bw_snapshot_of(const bw_subscription *subscription, const char *const *path,
                        const bw_gateway_exchange *exchange, uint32_t count, uint32_t patience_ms,
                        uint8_t *out, uint64_t room, uint32_t *live, uint32_t *known);
+typedef struct bw_arb_scan bw_arb_scan;
+bw_arb_scan *bw_arb_scan_new(const char *const *path, const bw_gateway_exchange *exchange, uint32_t count,
+                             uint32_t patience_ms);
+void bw_arb_scan_free(bw_arb_scan *scan);
+int64_t bw_arb_scan_symbol(bw_arb_scan *scan, const bw_subscription *wanted, char *out, int64_t *net,
+                           uint32_t *rows, uint32_t *left_out);

@@ -14,8 +14,8 @@
 #define BW_GATEWAY_COUNTERS(X)                                                                         \
     X(clients) X(clients_accepted) X(clients_closed) X(subscriptions_single) X(subscriptions_top)      \
     X(subscriptions_consbook) X(subscriptions_fullbook) X(subscriptions_status) X(subscriptions_arb)   \
-    X(groups) X(mirrors) X(requests) X(messages_sent) X(bytes_sent) X(writes) X(writes_blocked) X(emissions)                \
-    X(records_seen) X(records_applied) X(ring_overruns) X(ring_lag_bytes) X(books_copied)              \
+    X(groups) X(mirrors) X(requests) X(messages_sent) X(bytes_sent) X(writes) X(writes_blocked)        \
+    X(emissions) X(records_seen) X(records_applied) X(ring_overruns) X(ring_lag_bytes) X(books_copied) \
     X(conflations) X(slow_conflate) X(slow_resnapshot) X(slow_disconnect)                              \
     X(refused_clients) X(refused_address) X(refused_handshake) X(refused_token)                        \
     X(refused_requests) X(refused_message_bytes) X(refused_protocol) X(refused_unread)                 \

@@ -84,7 +84,8 @@ async def publish(writer: Writer, book: PublishedBook, flow: RandomFlow, updates
 
 async def main(poll: str, shm_dir: Path, run_dir: Path) -> None:
     counter = ctypes.CDLL(None)
-    server = Server(GatewaySettings(shm_dir, run_dir, port=0, poll=poll), Log("gateway"))  # type: ignore[arg-type]
+    settings = GatewaySettings(shm_dir, run_dir, port=0, poll=poll, writer_patience_ms=600_000)
+    server = Server(settings, Log("gateway"))  # type: ignore[arg-type]
     writer = Writer("binance", 0, shm_dir)
     book, flow = writer.add("BTC-USDT"), RandomFlow(1, MID)
     flow.fill(writer, book, LIVE)

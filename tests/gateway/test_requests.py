@@ -35,7 +35,7 @@ ERRORS = [
     ({"action": "subscribe", "exchange": "binance"}, "missing channel", 3, None),
     ({"op": "subscribe", "channel": "nonsense"}, "unknown channel", 4, "nonsense"),
     ({"op": "subscribe", "channel": "top:"}, "unknown channel", 4, "top:"),
-    ({"op": "subscribe", "channel": "arb:BTC-USDT"}, "unknown channel", 4, "arb:BTC-USDT"),
+    ({"op": "subscribe", "channel": "arb:NO-SUCH"}, "unknown symbol", 5, "arb:NO-SUCH"),
     ({"op": "subscribe", "channel": "top:NO-SUCH"}, "unknown symbol", 5, "top:NO-SUCH"),
     ({"op": "subscribe", "channel": "binance:NO-SUCH"}, "unknown symbol", 5, "binance:NO-SUCH"),
     ({"op": "subscribe", "channel": "nowhere:BTC-USDT"}, "unknown exchange", 6, "nowhere:BTC-USDT"),

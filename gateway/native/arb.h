@@ -54,7 +54,8 @@ typedef struct bw_arb {
 
 /* Every ordered pair of the inputs, which are LIVE books of one symbol, walked through `depth` levels of
  * each; most profit first. */
-void bw_arb_find(bw_arb *arb, const bw_arb_terms *terms, uint32_t depth, const bw_view_input *input, uint32_t inputs);
+void bw_arb_find(bw_arb *arb, const bw_arb_terms *terms, uint32_t depth, const bw_view_input *input,
+                 uint32_t inputs);
 
 /* Ages do not count: they change by themselves. */
 bool bw_arb_equal(const bw_arb *a, const bw_arb *b);

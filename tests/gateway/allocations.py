@@ -85,7 +85,7 @@ async def publish(writer: Writer, book: PublishedBook, flow: RandomFlow, updates
 async def main(poll: str, shm_dir: Path, run_dir: Path) -> None:
     counter = ctypes.CDLL(None)
     settings = GatewaySettings(shm_dir, run_dir, port=0, poll=poll, writer_patience_ms=600_000)
-    server = Server(settings, Log("gateway"))  # type: ignore[arg-type]
+    server = Server(settings, Log("gateway"))
     writer = Writer("binance", 0, shm_dir)
     book, flow = writer.add("BTC-USDT"), RandomFlow(1, MID)
     flow.fill(writer, book, LIVE)

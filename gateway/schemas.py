@@ -33,7 +33,7 @@ NUMBER: Schema = {
 SYMBOL: Schema = {"type": "string", "pattern": r"^[^:\s]+-[^:\s]+$", "description": "BASE-QUOTE"}
 CHANNEL: Schema = {
     "type": "string",
-    "pattern": rf"^(status|(top|consbook|fullbook|{'|'.join(row.id for row in EXCHANGES)}):\S+)$",
+    "pattern": rf"^(status|(top|consbook|fullbook|arb|{'|'.join(row.id for row in EXCHANGES)}):\S+)$",
     "maxLength": 63,
 }
 
@@ -84,7 +84,7 @@ def _push(kind: str) -> Schema:
         **_object(
             {
                 "type": {"const": kind},
-                "channel": {**CHANNEL, "not": {"const": "status"}},
+                "channel": {**CHANNEL, "not": {"pattern": "^(status$|arb:)"}},
                 "data": {"type": "object"},
             },
             {"more": MORE, "conflated": CONFLATED},
@@ -93,6 +93,26 @@ def _push(kind: str) -> Schema:
         "then": data("fullLevel"),
         "else": data("level"),
     }
+
+
+def _arbitrage() -> Schema:
+    """Whole rows each time: what pays now between two exchanges."""
+    end = _object({"exchange": EXCHANGE, "price": NUMBER, "vwap": NUMBER, "age_ms": COUNT})
+    trade = {"size": NUMBER, "notional": NUMBER, "profit": NUMBER}
+    row = {
+        "symbol": SYMBOL, "buy": end, "sell": end, **trade, "net_bp": NUMBER, "whole": _object(trade),
+        "age_ms": COUNT, "confidence": NUMBER,
+    }  # fmt: skip
+    left_out: Schema = {"type": "integer", "minimum": 1, "description": "rows beyond the 64 shown"}
+    return _object(
+        {
+            "type": {"const": "snapshot"},
+            "channel": {**CHANNEL, "pattern": "^arb:"},
+            "data": _list(_object(row)),
+            "ts": TS,
+        },
+        {"left_out": left_out, "conflated": CONFLATED},
+    )
 
 
 def _tardis(kind: str) -> Schema:
@@ -144,7 +164,8 @@ def _subscriptions() -> Schema:
         "format": {"enum": list(FORMATS)}, "numbers": {"enum": ["number", "string"]},
         "stamps": {"type": "boolean"}, "slow": {"enum": list(SLOW)}, "heartbeat": {"type": "number"},
     }  # fmt: skip
-    return _answer("subscriptions", {"data": _list(_object(row))})
+    terms = {"min_bp": {"type": "number"}, "capital": {"type": "number"}}
+    return _answer("subscriptions", {"data": _list(_object(row, terms))})
 
 
 # Parts that several messages use.
@@ -183,6 +204,7 @@ SENT: dict[str, Schema] = {
     "orderbookSnapshot": _tardis("orderbook_snapshot"),
     "orderbookUpdate": _tardis("orderbook_update"),
     "statusSnapshot": _status_snapshot(),
+    "arbitrage": _arbitrage(),
     "status": _status(),
     "heartbeat": _object({"type": {"const": "heartbeat"}, "channel": CHANNEL, "ts": TS}),
     "reconnect": _object({"type": {"const": "reconnect"}, "reason": TEXT, "deadline_ms": COUNT}),
@@ -197,6 +219,8 @@ _OPTIONS: Schema = {
     "stamps": {"type": "boolean"},
     "slow": {"enum": list(SLOW)},
     "heartbeat": {"type": "number", "minimum": 0, "maximum": HEARTBEAT_S_MAX, "description": "s"},
+    "min_bp": {"type": "number", "minimum": 0, "description": "arb: only, least net yield in basis points"},
+    "capital": {"type": "number", "exclusiveMinimum": 0, "description": "arb: only, most a trade may cost"},
 }
 _WHERE: Schema = {"channel": {**TEXT, "minLength": 1}}
 _PAIR: Schema = {"exchange": {**TEXT, "minLength": 1}, "symbol": {**TEXT, "minLength": 1}}

@@ -96,7 +96,10 @@ class Seen:
 def validator_of(message: dict[str, Any]) -> jsonschema.Draft7Validator:
     names = {
         "orderbook_snapshot": "orderbookSnapshot", "orderbook_update": "orderbookUpdate",
-    } | ({"snapshot": "statusSnapshot"} if message.get("channel") == "status" else {})  # fmt: skip
+    }  # fmt: skip
+    whole = {"status": "statusSnapshot", "arb": "arbitrage"}
+    if message["type"] == "snapshot":
+        return VALIDATORS[whole.get(str(message["channel"]).partition(":")[0], "snapshot")]
     return VALIDATORS[names.get(message["type"], message["type"])]
 
 
@@ -181,6 +184,11 @@ async def test_the_other_messages(gateway: Any, seen: Seen) -> None:
         await ask(client, seen, "authorised", op="auth", token="none needed")
         await ask(client, seen, "subscribed", op="subscribe", channel="status")
         await hear(client, seen, "snapshot")
+        arb = {"op": "subscribe", "channel": "arb:BTC-USDT", "min_bp": 0, "capital": 500}
+        await ask(client, seen, "subscribed", **arb)
+        await hear(client, seen, "snapshot")
+        await ask(client, seen, "subscriptions", op="list")
+        await ask(client, seen, "unsubscribed", op="unsubscribe", channel=arb["channel"])
         pair = {"exchange": "binance", "symbol": "BTC/USDT"}
         await ask(client, seen, "subscribed", action="subscribe", heartbeat=0.1, depth=25, **pair)
         await hear(client, seen, "heartbeat")
@@ -209,7 +217,8 @@ async def test_every_error(make_gateway: Any, seen: Seen, tmp_path: Path) -> Non
         {"op": "subscribe", "channel": "top:NO-SUCH"}, {"op": "subscribe", "channel": "nowhere:BTC-USDT"},
         [1], {"op": "unsubscribe", "channel": "top:BTC-USDT"}, {**on, "depth": 0}, {**on, "mode": "fast"},
         {**on, "interval": -1}, {**on, "format": "xml"}, {**on, "numbers": 1}, {**on, "slow": "drop"},
-        {**on, "heartbeat": -3}, {**on, "stamps": 1}, {"op": "ping", "x": "y" * 20_000},
+        {**on, "heartbeat": -3}, {**on, "stamps": 1}, {**on, "channel": "arb:BTC-USDT", "min_bp": -1},
+        {**on, "channel": "arb:BTC-USDT", "capital": 0}, {"op": "ping", "x": "y" * 20_000},
     ]  # fmt: skip
     async with gateway.client() as client:
         for number, request in enumerate(requests):

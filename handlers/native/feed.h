@@ -17,6 +17,7 @@
 
 #include "control.h"
 #include "engine.h"
+#include "raw_ring.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -71,6 +72,7 @@ typedef struct bw_feed_spec {
     uint32_t levels_max;        /* as in bw_engine_spec, */
     uint32_t crossed_max;       /* as there, */
     uint64_t pending_bytes;     /* and this too */
+    bw_raw_writer *raw;         /* borrowed; gets what reaches the engine, NULL: nobody records it */
 } bw_feed_spec;
 
 typedef struct bw_connect_spec {

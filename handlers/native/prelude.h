@@ -2,6 +2,8 @@
 #include "decode.h"
 #include "engine.h"
 #include "feed.h"
+#include "crc32c.h"
+#include "journal.h"
 #include "plan.h"
 #include "shm_layout.h"
 #include "shm_reader.h"

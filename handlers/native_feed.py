@@ -76,11 +76,14 @@ class NativeFeed:
         self._shm: Any = _segment(venue, settings, books)
         spec = _feed_spec(venue, settings, connections)
         spec.plan, spec.shm = self.plan.handle, self._shm
+        self._raw: Any = _raw_ring(venue, settings, self._shm) if settings.raw_ring_bytes else ffi.NULL
+        spec.raw = self._raw
         ca = ffi.new("char[]", str(settings.ca_file).encode()) if settings.ca_file else ffi.NULL
         spec.ca_file = ca
         error = ffi.new("char[]", 256)
         self._feed: Any = lib.bw_feed_new(spec, error, len(error))
         if self._feed == ffi.NULL:
+            lib.bw_raw_writer_close(self._raw)
             lib.bw_shm_writer_close(self._shm)
             raise UnavailableError(_text(error), where=settings.exchange)
         self._events: Any = ffi.new("bw_event[]", EVENTS_A_CALL)
@@ -115,6 +118,7 @@ class NativeFeed:
             self._thread.join()
             self._thread = None
         lib.bw_feed_free(self._feed)
+        lib.bw_raw_writer_close(self._raw)
         lib.bw_shm_writer_close(self._shm)
         self.plan.close()
 
@@ -281,6 +285,24 @@ def _segment(venue: Venue, settings: FeedSettings, books: int) -> Any:
         do = "make room there, choose fewer symbols, or lower levels_max or ring_bytes"
         raise UnavailableError(_text(error), where=str(settings.segment_path), do=do)
     return writer
+
+
+def _raw_ring(venue: Venue, settings: FeedSettings, writer: Any) -> Any:
+    """Creates the ring of raw frames beside the segment."""
+    segment, _kept = _segment_spec(venue, settings, 1)
+    spec = ffi.new("bw_raw_spec *")
+    path, exchange = ffi.new("char[]", str(settings.raw_path).encode()), ffi.new("char[]", venue.id.encode())
+    spec.path, spec.exchange, spec.exchange_number = path, exchange, venue.number
+    spec.level_capacity, spec.ring_bytes = segment.level_capacity, settings.raw_ring_bytes or 0
+    spec.generation = lib.bw_shm_writer_header(writer).generation
+    error = ffi.new("char[]", 512)
+    ring = lib.bw_raw_writer_new(spec, error, len(error))
+    if ring == ffi.NULL:
+        lib.bw_shm_writer_close(writer)
+        raise UnavailableError(
+            _text(error), where=str(settings.raw_path), do="make room there, or record.raw = false"
+        )
+    return ring
 
 
 def _segment_spec(venue: Venue, settings: FeedSettings, books: int) -> tuple[Any, Any]:

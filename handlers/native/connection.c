@@ -158,7 +158,8 @@ static enum bw_turn turn_upgrade(bw_connection *connection, int64_t now_ns) {
     bw_engine_connection_up(connection->host->engine, connection->id, now_ns);
     if (connection->host->raw) {
         bw_raw_put(connection->host->raw,
-                   (bw_raw_record){.type = BW_RAW_UP, .connection = (uint16_t)connection->id, .time_ns = now_ns},
+                   (bw_raw_record){.type = BW_RAW_UP, .connection = (uint16_t)connection->id,
+                                   .time_ns = now_ns},
                    NULL, 0);
     }
     bw_event *event = bw_event_claim(connection->host->events);

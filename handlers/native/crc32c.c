@@ -32,7 +32,8 @@ uint32_t bw_crc32c_by_table(uint32_t crc, const void *data, size_t bytes) {
 }
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) static uint32_t by_instruction(uint32_t crc, const uint8_t *p, size_t bytes) {
+__attribute__((target("sse4.2"))) static uint32_t by_instruction(uint32_t crc, const uint8_t *p,
+                                                                 size_t bytes) {
     uint64_t state = ~crc;
     for (; bytes >= 8; bytes -= 8, p += 8) {
         uint64_t word;

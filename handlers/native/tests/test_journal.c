@@ -6,7 +6,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -73,6 +75,30 @@ static void test_blocks(void) {
         CHECK(next > at - at % 8 || next == bytes);
         file[at] ^= (uint8_t)(1u << at % 8);
     }
+    free(file);
+    bw_journal_free(journal);
+    CHECK(unlink(path[0]) == 0);
+}
+
+/* A block that does not fit is taken back whole, and the next that fits stands behind the last good one. */
+static void test_full_disk(void) {
+    struct rlimit before, small = {0};
+    static uint8_t payload[4096];
+    bw_journal_block head = {.type = BW_JOURNAL_GAP};
+    bw_journal *journal = bw_journal_new(path[0], error, sizeof error);
+    CHECK(journal && getrlimit(RLIMIT_FSIZE, &before) == 0);
+    signal(SIGXFSZ, SIG_IGN);
+    small = (struct rlimit){.rlim_cur = 10000, .rlim_max = before.rlim_max};
+    CHECK(setrlimit(RLIMIT_FSIZE, &small) == 0);
+    CHECK(bw_journal_append(journal, &head, payload, sizeof payload) == 0);
+    CHECK(bw_journal_append(journal, &head, payload, sizeof payload) == 0);
+    CHECK(bw_journal_append(journal, &head, payload, sizeof payload) == -EFBIG); /* half of it was written */
+    CHECK(bw_journal_errno(journal) == EFBIG);
+    CHECK(setrlimit(RLIMIT_FSIZE, &before) == 0);
+    CHECK(bw_journal_append(journal, &head, payload, sizeof payload) == 0);
+    uint64_t bytes, end;
+    uint8_t *file = load(path[0], &bytes);
+    CHECK(sound_blocks(file, bytes, &end) == 3 && end == bytes);
     free(file);
     bw_journal_free(journal);
     CHECK(unlink(path[0]) == 0);
@@ -168,6 +194,7 @@ int main(void) {
     for (uint32_t i = 0; i < 3; i++) snprintf(path[i], sizeof path[i], "%s/%s", directory, name[i]);
     test_crc();
     test_blocks();
+    test_full_disk();
     test_follow();
     test_raw();
     CHECK(rmdir(directory) == 0);

@@ -160,7 +160,7 @@ class Record(_Table, frozen=True):
     )
     budget_bytes: Annotated[Count, _about("Disk it may take; the oldest leaves first.")] = 2 << 30
     keep_hours: Annotated[float, Meta(gt=0, description="What is older leaves.")] = 72.0
-    file_bytes: Annotated[Count, _about("A file of the journal is ended at this size.")] = 256 << 20
+    file_bytes: Annotated[Count, _about("A file of the journal is ended at this size.")] = 64 << 20
     rotate_s: Annotated[
         float,
         Meta(gt=0, description="And at each multiple of so many seconds, which is when Parquet is made."),

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 import os
+import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +46,7 @@ class RecordSettings:
     raw: bool = False
     budget_bytes: int = 2 << 30
     keep_hours: float = 72.0
-    file_bytes: int = 256 << 20
+    file_bytes: int = 64 << 20
     rotate_s: float = 3600.0
     parquet: bool = True
     compression: Literal["zstd", "snappy"] = "zstd"
@@ -330,7 +331,7 @@ class Recorder:
     settings: RecordSettings
     log: Log = field(default_factory=lambda: Log("record"))
     stop: threading.Event = field(default_factory=threading.Event)
-    tell: Callable[[dict[str, Any]], None] | None = None
+    convert: Sequence[str] = ()  # command that makes Parquet of ended files
 
     def __post_init__(self) -> None:
         self.tracks = [Track(self.settings, name, self.log) for name in self.settings.exchanges]
@@ -338,6 +339,8 @@ class Recorder:
             self.settings.dir, self.settings.budget_bytes, self.settings.keep_hours, self.log
         )
         self.sync_errors = 0
+        self._converting: subprocess.Popen[bytes] | None = None
+        self._converted_files = -1
 
     def run(self) -> None:
         """Records until told to stop; nothing written is left unsynced."""
@@ -352,6 +355,9 @@ class Recorder:
             elif not all(more):
                 self.stop.wait(POLL_S / 4)
         keeper.join()
+        if self._converting is not None:
+            self._converting.terminate()
+            self._converting.wait()
         for track in self.tracks:
             track.poll(math.inf)
             track.close("stopped")
@@ -360,6 +366,7 @@ class Recorder:
     def _keep(self) -> None:
         """Once a second: sync, then make room, then say how it stands."""
         while not self.stop.wait(SYNC_S):
+            self._convert()
             for track in self.tracks:
                 with track.lock:
                     try:
@@ -371,6 +378,15 @@ class Recorder:
             open_files = [track.writer.path for track in self.tracks if track.writer is not None]
             self.retention.enforce(open_files)
             self._write_status()
+
+    def _convert(self) -> None:
+        """Starts the making of Parquet when files were ended since it ran last."""
+        if not self.convert or (self._converting is not None and self._converting.poll() is None):
+            return
+        files = sum(track.counts.files for track in self.tracks)
+        if files != self._converted_files:
+            self._converted_files = files
+            self._converting = subprocess.Popen(self.convert, stdin=subprocess.DEVNULL)
 
     def status(self) -> dict[str, Any]:
         """For ``bookwire status`` and the metrics."""

@@ -1,8 +1,8 @@
 """Pushes recorded raw frames through the same engine and compares what comes out with what was recorded.
 
-What reached the engine (frames, snapshots, connections, decisions) is in the journal in order, with its stamps;
-so is what the engine published. Equal means: each published record has the same bytes (but for when it was
-decoded and published here), and each recorded copy of a book has the same levels at the same sequence.
+What reached the engine (frames, snapshots, connections, decisions) is in the journal in order, with its
+stamps; so is what the engine published. Equal means: each published record has the same bytes (but for when
+it was decoded and published here), and each recorded copy of a book has the same levels at its sequence.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Keeps a recording within its disk budget and its age: the oldest goes first, each removal is logged.
 
-The journal and what was made from it count alike. The files being written are never touched; if they alone are
-above the budget that is said, since removing cannot mend it.
+The journal and what was made from it count alike. The files being written are never touched; if they alone
+are above the budget that is said, since removing cannot mend it.
 """
 
 from __future__ import annotations

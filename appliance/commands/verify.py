@@ -1,7 +1,7 @@
-"""Audit a recording: every block's checksum, every book's sequence, every gap that is told and every one that is not.
+"""Audit a recording: every block's checksum, every book's sequence, every gap, told or not.
 
-Exit code 0 when all that should be there is there, 1 when something is damaged or missing untold. A torn end, as
-a crash leaves it, is told and is no damage: what was there is in the next file.
+Exit code 0 when all that should be there is there, 1 when something is damaged or missing untold. A torn
+end, as a crash leaves it, is told and is no damage: what was there is in the next file.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 #include "engine.h"
 #include "feed.h"
 #include "crc32c.h"
+#include "history.h"
 #include "journal.h"
 #include "plan.h"
 #include "shm_layout.h"

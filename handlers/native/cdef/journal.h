@@ -86,3 +86,35 @@ int bw_journal_look(const uint8_t *file, uint64_t bytes, uint64_t at, bw_journal
 uint64_t bw_journal_find(const uint8_t *file, uint64_t bytes, uint64_t at);
 uint32_t bw_crc32c(uint32_t crc, const void *data, size_t bytes);
 uint32_t bw_crc32c_by_table(uint32_t crc, const void *data, size_t bytes);
+
+typedef struct bw_row {
+    uint64_t sequence;
+    uint64_t venue_sequence;
+    int64_t exchange_ns;
+    int64_t receive_ns;
+    int64_t published_ns;
+    uint32_t book;
+    uint32_t epoch;
+    uint32_t bid_count;
+    uint32_t ask_count;
+    uint8_t type;
+    uint8_t state;
+    uint8_t reason;
+    uint8_t verified_by;
+    uint8_t price_exponent;
+    uint8_t quantity_exponent;
+    uint8_t top_sides;
+    uint8_t hole;
+    int64_t bid_price;
+    int64_t bid_quantity;
+    int64_t ask_price;
+    int64_t ask_quantity;
+} bw_row;
+typedef struct bw_history bw_history;
+bw_history *bw_history_new(uint32_t books, uint32_t level_capacity);
+void bw_history_free(bw_history *history);
+bool bw_history_load(bw_history *history, uint32_t book, const bw_book *header, const bw_level *bids,
+                     uint32_t bid_count, const bw_level *asks, uint32_t ask_count);
+uint32_t bw_history_rows(bw_history *history, const uint8_t *records, uint64_t bytes, bw_row *rows,
+                         uint32_t row_room, bw_level *levels, uint32_t level_room, uint64_t *consumed);
+bool bw_history_copy(bw_history *history, uint32_t book, bw_row *row, bw_level *levels, uint32_t level_room);

@@ -22,6 +22,7 @@ from gateway.channels import Channel, Options, View, parse_channel, parse_depth
 from gateway.directory import SegmentDirectory
 from gateway.errors import Refusal, RequestError
 from gateway.health import Check, book_checks, gateway_check
+from gateway.history import HistoryRoutes
 from gateway.metrics import exposition, product_version
 from gateway.native_loop import subscription_of
 from gateway.openapi import document
@@ -209,6 +210,7 @@ def application(settings: HttpSettings) -> web.Application:
     app = web.Application(middlewares=[problems])
     routes = Routes(settings)
     app.add_routes(routes.table())
+    app.add_routes(HistoryRoutes(settings.record_dir, problem).table())
 
     async def close(_: web.Application) -> None:
         routes.directory.close()

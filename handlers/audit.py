@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import orjson
 
 from handlers import shm_layout as layout
+from handlers._ffi import lib
 from handlers.journal import Block, BlockType, JournalFile, files_of
 
 
@@ -37,6 +39,7 @@ class Report:
     books: int = 0
     gaps: int = 0
     torn: int = 0
+    parquet: int = 0
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -84,7 +87,23 @@ def audit(directory: Path) -> Report:
             report.torn += flaw.torn
             report.findings.append(Finding(kind, name, flaw.at, f"{flaw.what} ({flaw.bytes} bytes)"))
     report.books = len(books)
+    _parquet(report, directory)
     return report
+
+
+def _parquet(report: Report, directory: Path) -> None:
+    """Each manifest names a file of so many bytes with this checksum."""
+    for path in sorted((directory / "parquet").rglob("*.gaps.json")):
+        told = orjson.loads(path.read_bytes())
+        file = path.with_name(told["file"])
+        name = str(file.relative_to(directory))
+        report.parquet += 1
+        if not file.exists():
+            report.findings.append(Finding("missing", name, 0, f"{path.name} stands there without it"))
+            continue
+        data = file.read_bytes()
+        if len(data) != told["bytes"] or lib.bw_crc32c(0, data, len(data)) != told["crc32c"]:
+            report.findings.append(Finding("damage", name, 0, "not the bytes that its manifest tells of"))
 
 
 def _block(report: Report, state: _State, name: str, block: Block) -> None:

@@ -234,10 +234,16 @@ class Track:
         return int(time.time_ns() // int(self._settings.rotate_s * 1e9))
 
     def _rotate(self, segment: Segment) -> None:
-        old = self.writer
-        if old is None or (old.size < self._settings.file_bytes and self._hour == self._slot()):
+        """Ends a file that is full or whose time is over, where the ring is read dry: so the next one's copies
+        of books are not ahead of its records."""
+        old, most = self.writer, self._settings.file_bytes
+        if old is None or (old.size < most and self._hour == self._slot()):
+            return
+        if int(segment.header["ring_head"]) != int(self._cursor.position) and old.size < 2 * most:
             return
         self._open_file(segment)
+        if self.writer is not None:
+            self._copy_books(segment, self.writer)
         try:
             old.tell(BlockType.END, {"why": "rotated"})
             old.sync()
@@ -249,7 +255,6 @@ class Track:
     def _copy(self, segment: Segment) -> bool:
         if self.writer is None:
             self._open_file(segment)
-        self._rotate(segment)
         writer = self.writer
         assert writer is not None
         while self._missing:
@@ -261,11 +266,12 @@ class Track:
         if segment.header["book_count"] != self._symbols:
             known, self._symbols = self._symbols, writer.symbols(segment, self._symbols)
             self._uncopied |= set(range(known, self._symbols))
-        self._copy_books(segment, writer)
         before = int(self._cursor.position)
         copied = writer.follow(segment, self._cursor)
         self._judge(segment, copied, before)
         raw = self._copy_raw(writer) if self._raw is not None else 0
+        self._copy_books(segment, writer)
+        self._rotate(segment)
         return copied > 0 or raw > 0
 
     def _judge(self, segment: Segment, copied: int, before: int) -> None:
@@ -276,7 +282,6 @@ class Track:
             self.counts.bytes += copied
             resets = writer.resets()
             self._uncopied |= set(range(self._symbols)) if resets is None else resets
-            self._copy_books(segment, writer)
         elif copied == Follow.OVERRUN:
             self.counts.overruns += 1
             self._missing.append(self._gap("the ring went round before it was read", before,

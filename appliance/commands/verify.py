@@ -52,5 +52,5 @@ def _print(report: Report) -> None:
     print(
         f"{report.files} files, {report.blocks} blocks, {report.bytes} bytes; {report.updates} updates of "
         f"{report.books} books, {report.raw_records} raw records; {report.gaps} gaps told, "
-        f"{report.torn} torn ends; {'clean' if report.clean else 'NOT CLEAN'}"
+        f"{report.torn} torn ends, {report.parquet} Parquet files; {'clean' if report.clean else 'NOT CLEAN'}"
     )

@@ -89,7 +89,8 @@ static bw_row row_of(const bw_record *record) {
 /* Moves the book's copy on by one record; false when the copy says nothing of the moment after it. */
 static bool move(bw_history *history, const bw_record *record, const bw_row *row) {
     kept *kept = &history->kept[record->book];
-    if (kept->known && record->sequence <= kept->last.sequence) return record->sequence == kept->last.sequence;
+    if (kept->known && record->sequence <= kept->last.sequence)
+        return record->sequence == kept->last.sequence;
     if (kept->known && (record->sequence != kept->last.sequence + 1 || record->type == BW_RECORD_RESET ||
                         record->price_exponent != kept->last.price_exponent ||
                         record->quantity_exponent != kept->last.quantity_exponent))
@@ -116,7 +117,8 @@ uint32_t bw_history_rows(bw_history *history, const uint8_t *records, uint64_t b
         const bw_record *record = (const void *)(records + *consumed);
         uint64_t changes = (uint64_t)record->bid_count + record->ask_count;
         if (record->bytes != sizeof *record + changes * sizeof(bw_level) ||
-            record->bytes > bytes - *consumed || record->book >= history->books || changes > level_room - used)
+            record->bytes > bytes - *consumed || record->book >= history->books ||
+            changes > level_room - used)
             break;
         bw_row *row = &rows[made++];
         kept *kept = &history->kept[record->book];

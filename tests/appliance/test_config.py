@@ -133,7 +133,7 @@ def test_the_published_schema_is_the_code_and_holds_for_what_it_prints() -> None
     ("table", "settings", "filled_in"),
     [
         (Gateway, GatewaySettings, {"shm_dir", "run_dir"}),
-        (Http, HttpSettings, {"shm_dir", "run_dir", "websocket_port"}),
+        (Http, HttpSettings, {"shm_dir", "run_dir", "websocket_port", "record_dir"}),
         (Exchange, FeedSettings, {"shm_dir", "run_dir", "exchange", "raw_ring_bytes"}),
         (Record, RecordSettings, {"shm_dir", "run_dir", "dir", "exchanges"}),
     ],

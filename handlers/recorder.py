@@ -234,8 +234,8 @@ class Track:
         return int(time.time_ns() // int(self._settings.rotate_s * 1e9))
 
     def _rotate(self, segment: Segment) -> None:
-        """Ends a file that is full or whose time is over, where the ring is read dry: so the next one's copies
-        of books are not ahead of its records."""
+        """Ends a file that is full or whose time is over, where the ring is read dry: so the copies of books
+        in the next one are not ahead of its records."""
         old, most = self.writer, self._settings.file_bytes
         if old is None or (old.size < most and self._hour == self._slot()):
             return

@@ -83,7 +83,7 @@ def read_cursor(text: str) -> tuple[str, int]:
     try:
         told = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii")
         part, _, row = told.rpartition(":")
-        if not re.fullmatch(r"[0-9T-]{1,60}", part) or not row.isdigit() or len(row) > 18:
+        if not re.fullmatch(r"[0-9T-]{1,60}", part) or not row.isdigit() or len(row) > 19:
             raise ValueError(told)
     except (ValueError, binascii.Error) as error:
         raise BadRequestError("cursor is none of ours: take it from the answer before") from error

@@ -98,9 +98,20 @@ class NativeFeed:
         request.topic = self.venue.topic(row.native).encode()
         request.price_exponent, request.quantity_exponent = row.price_decimals, row.quantity_decimals
         request.price_scale, request.quantity_scale = row.price_scale, row.quantity_scale
+        return self._added(request, row.native)
+
+    def add_recorded(self, request: bytes | memoryview) -> int:
+        """As add_book(), from the bw_book_request that a raw ring told."""
+        asked = ffi.new("bw_book_request *")
+        if len(request) != ffi.sizeof("bw_book_request"):
+            raise SetupError("a recorded book of another version", where=self.venue.id)
+        ffi.memmove(asked, request, len(request))
+        return self._added(asked, bytes(ffi.string(asked.symbol.native)).decode())
+
+    def _added(self, request: Any, name: str) -> int:
         book = lib.bw_feed_add_book(self._feed, request)
         if book < 0:
-            raise SetupError(f"no book for {row.native}: {os.strerror(-book)}", where="shared memory")
+            raise SetupError(f"no book for {name}: {os.strerror(-book)}", where="shared memory")
         return int(book)
 
     def start(self) -> None:

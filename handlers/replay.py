@@ -21,7 +21,6 @@ from handlers import shm_layout as layout
 from handlers._ffi import ffi, lib
 from handlers.audit import record_offsets
 from handlers.errors import UsageError
-from handlers.facts import Instrument, Kind
 from handlers.journal import Block, BlockType, JournalFile
 from handlers.native_feed import NativeFeed
 from handlers.registry import venue as venue_of
@@ -61,14 +60,14 @@ class Outcome:
 class Player:
     """An engine with books as the recorded process had them. A context manager."""
 
-    def __init__(self, exchange: str, rows: Sequence[Instrument], levels: int) -> None:
+    def __init__(self, exchange: str, rows: Sequence[bytes], levels: int) -> None:
         self._dir = tempfile.TemporaryDirectory(prefix="bookwire-replay-")
         where = Path(self._dir.name)
         settings = FeedSettings(exchange, shm_dir=where, run_dir=where, levels_max=levels)
         self.native = NativeFeed(venue_of(exchange), settings, max(1, len(rows)), CONNECTIONS)
         self._engine = self.native.engine
         for row in rows:
-            self.native.add_book(row)
+            self.native.add_recorded(row)
         self.segment = Segment.open(settings.segment_path)
         self.ring = self.segment.records(0)
         self._room: Any = ffi.new("char[]", 1 << 20)
@@ -100,6 +99,8 @@ class Player:
             lib.bw_engine_connection_down(self._engine, connection, a, now_ns)
         elif kind == lib.BW_RAW_BIND:
             lib.bw_engine_bind(self._engine, book, connection)
+        elif kind == lib.BW_RAW_HAND_OVER:
+            lib.bw_engine_hand_over(self._engine, book, connection)
         elif kind == lib.BW_RAW_RESYNC:
             lib.bw_engine_resync(self._engine, book, a, now_ns)
         elif kind == lib.BW_RAW_STATE:
@@ -154,8 +155,8 @@ def _blocks(files: Sequence[Path]) -> Iterator[Block]:
         yield from JournalFile(path)
 
 
-def _rows(files: Sequence[Path]) -> tuple[list[Instrument], int]:
-    rows: list[Instrument] = []
+def _rows(files: Sequence[Path]) -> tuple[list[bytes], int]:
+    rows: list[bytes] = []
     levels = 0
     for block in _blocks(files):
         if block.type is BlockType.FILE:
@@ -164,14 +165,8 @@ def _rows(files: Sequence[Path]) -> tuple[list[Instrument], int]:
             continue
         for head, payload in raw_records(block):
             if head["type"] == lib.BW_RAW_BOOK:
-                rows.append(_instrument(payload, int(head["a"]), int(head["b"])))
+                rows.append(bytes(payload))
     return rows, levels
-
-
-def _instrument(payload: memoryview, price_decimals: int, quantity_decimals: int) -> Instrument:
-    row = np.frombuffer(payload, layout.SYMBOL, 1)[0]
-    native, base, quote = (row[name].tobytes().rstrip(b"\0").decode() for name in ("native", "base", "quote"))
-    return Instrument(native, base, quote, price_decimals, quantity_decimals, Kind(int(row["kind"])))
 
 
 class Comparison:

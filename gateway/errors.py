@@ -30,6 +30,8 @@ class Refusal(Enum):
     NOT_AUTHORISED = ("not authorised", 20)
     INVALID_TOKEN = ("invalid token", 21)
     NO_ROOM = ("no room", 22)
+    INVALID_REPLAY = ("invalid replay", 23)
+    NO_RECORDING = ("no recording", 24)
 
     def __init__(self, text: str, code: int) -> None:
         self.text = text

@@ -20,6 +20,7 @@ class GatewaySettings:
 
     shm_dir: Path
     run_dir: Path
+    record_dir: Path | None = None  # of recordings, for subscriptions to the past
     host: str = "127.0.0.1"
     port: int = 8081  # 0: any free port
     tls_certificate: Path | None = None

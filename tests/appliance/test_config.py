@@ -132,7 +132,7 @@ def test_the_published_schema_is_the_code_and_holds_for_what_it_prints() -> None
 @pytest.mark.parametrize(
     ("table", "settings", "filled_in"),
     [
-        (Gateway, GatewaySettings, {"shm_dir", "run_dir"}),
+        (Gateway, GatewaySettings, {"shm_dir", "run_dir", "record_dir"}),
         (Http, HttpSettings, {"shm_dir", "run_dir", "websocket_port", "record_dir"}),
         (Exchange, FeedSettings, {"shm_dir", "run_dir", "exchange", "raw_ring_bytes"}),
         (Record, RecordSettings, {"shm_dir", "run_dir", "dir", "exchanges"}),

@@ -107,9 +107,9 @@ async def _listed(config: Config) -> dict[str, list[str]]:
 
 
 # Measured: five simulated exchanges, 20 updates/s a book (docs/recording.md, "What it takes").
-UPDATE_BYTES = 430
-RAW_UPDATE_BYTES = 780
-PARQUET_UPDATE_BYTES = 110
+UPDATE_BYTES = 410
+RAW_UPDATE_BYTES = 650
+PARQUET_UPDATE_BYTES = 120
 UPDATES_PER_S = 20.0
 
 

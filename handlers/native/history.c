@@ -3,15 +3,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct kept {
+typedef struct kept_book {
     bw_row last; /* of the copy; sequence 0: none yet */
     uint64_t seen; /* sequence of the last record */
     bool known;
-} kept;
+} kept_book;
 
 struct bw_history {
     bw_book_store *store;
-    kept *kept;
+    kept_book *kept;
     uint32_t books;
     uint32_t levels;
 };
@@ -37,7 +37,7 @@ void bw_history_free(bw_history *history) {
 }
 
 static void tops(const bw_history *history, uint32_t book, bw_row *row) {
-    const kept *kept = &history->kept[book];
+    const kept_book *kept = &history->kept[book];
     bw_level best;
     row->top_sides = 0;
     if (!kept->known) return;
@@ -57,7 +57,7 @@ static void tops(const bw_history *history, uint32_t book, bw_row *row) {
 bool bw_history_load(bw_history *history, uint32_t book, const bw_book *header, const bw_level *bids,
                      uint32_t bid_count, const bw_level *asks, uint32_t ask_count) {
     if (book >= history->books || bid_count > history->levels || ask_count > history->levels) return false;
-    kept *kept = &history->kept[book];
+    kept_book *kept = &history->kept[book];
     if (kept->known && header->sequence < kept->last.sequence) return false;
     bw_book *held = bw_book_store_at(history->store, book);
     bw_book_begin(held);
@@ -88,7 +88,7 @@ static bw_row row_of(const bw_record *record) {
 
 /* Moves the book's copy on by one record; false when the copy says nothing of the moment after it. */
 static bool move(bw_history *history, const bw_record *record, const bw_row *row) {
-    kept *kept = &history->kept[record->book];
+    kept_book *kept = &history->kept[record->book];
     if (kept->known && record->sequence <= kept->last.sequence)
         return record->sequence == kept->last.sequence;
     if (kept->known && (record->sequence != kept->last.sequence + 1 || record->type == BW_RECORD_RESET ||
@@ -121,7 +121,7 @@ uint32_t bw_history_rows(bw_history *history, const uint8_t *records, uint64_t b
             changes > level_room - used)
             break;
         bw_row *row = &rows[made++];
-        kept *kept = &history->kept[record->book];
+        kept_book *kept = &history->kept[record->book];
         *row = row_of(record);
         row->hole = kept->seen && record->sequence != kept->seen + 1;
         kept->seen = record->sequence;

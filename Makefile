@@ -19,7 +19,7 @@ NATIVE := $(shell find dpdk_bindings handlers gateway \( -name '*.c' -o -name '*
 .DEFAULT_GOAL := help
 FORCE:
 
-.PHONY: FORCE help run test test-c test-long bench check lint types analyse house fmt build peers lock schema docs clean
+.PHONY: FORCE help run test test-c test-long bench check lint types analyse house fmt build peers history lock schema docs clean
 
 help:
 	@echo 'make run        21 simulated exchanges, the gateway and a live table of tops (set-up included)'
@@ -27,6 +27,7 @@ help:
 	@echo 'make test-long  the long ones: minutes of full-rate streaming, every real capture'
 	@echo 'make bench      the figures of the README, measured here'
 	@echo 'make check      lint, format, types, C warnings as errors, static analysis, house rules'
+	@echo 'make history    pyarrow and duckdb, for Parquet and /v1/history (300 MB installed)'
 	@echo 'make fmt        format Python'
 	@echo 'make build      what the others build first    make clean   forget it all'
 	@echo 'make build DPDK=1   and DPDK with it: the way past the kernel (installs libdpdk-dev)'
@@ -134,12 +135,19 @@ fmt: $(VENV)/.locked-dev
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-# Rewrites both locks; the only target that looks for newer versions.
+# Parquet and history over HTTP: pyarrow and duckdb, large, and only for those who want them.
+history: $(VENV)/.locked
+	@$(BIN)/pip install --quiet --require-hashes -r requirements-history.lock
+
+# Rewrites the locks; the only target that looks for newer versions.
 lock:
 	@uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --universal \
 		--python-version 3.11 --extra build pyproject.toml -o requirements.lock
 	@uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --universal --python-version 3.11 \
-		--extra build --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+		--extra build --extra dev --extra history -c requirements.lock pyproject.toml -o requirements-dev.lock
+	@printf 'duckdb\npyarrow\n' | uv pip compile --quiet --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --universal --python-version 3.11 --no-deps -c requirements-dev.lock - \
+		-o requirements-history.lock
 
 docs: build
 	@$(BIN)/python -m appliance.pages docs/exchanges

@@ -29,6 +29,13 @@ def default_run_dir() -> Path:
     return Path(os.environ.get("TMPDIR", "/tmp")) / f"bookwire-{os.getuid()}"
 
 
+def default_data_dir() -> Path:
+    """$XDG_STATE_HOME/bookwire, else ~/.local/state/bookwire; root's is /var/lib/bookwire."""
+    if os.getuid() == 0:
+        return Path("/var/lib/bookwire")
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "bookwire"
+
+
 def _about(text: str) -> Meta:
     return Meta(description=text)
 
@@ -53,6 +60,12 @@ class Box(_Table, frozen=True):
         Path,
         _about("Sockets, bells and status files. Default: $XDG_RUNTIME_DIR/bookwire, else the user's own."),
     ] = msgspec.field(default_factory=default_run_dir)
+    data_dir: Annotated[
+        Path,
+        _about(
+            "What outlives a run: recordings. Default: $XDG_STATE_HOME/bookwire; root: /var/lib/bookwire."
+        ),
+    ] = msgspec.field(default_factory=default_data_dir)
 
 
 class Exchanges(_Table, frozen=True):
@@ -155,6 +168,26 @@ class Arb(_Table, frozen=True):
     ] = msgspec.field(default_factory=dict)
 
 
+class Record(_Table, frozen=True):
+    """The recorder: a journal of every update, and Parquet made from it."""
+
+    enabled: Annotated[bool, _about("`bookwire up` records.")] = True
+    raw: Annotated[bool, _about("Raw frames too, for `bookwire replay`; 64 MiB of memory an exchange.")] = (
+        False
+    )
+    budget_bytes: Annotated[Count, _about("Disk it may take; the oldest leaves first.")] = 2 << 30
+    keep_hours: Annotated[float, Meta(gt=0, description="What is older leaves.")] = 72.0
+    file_bytes: Annotated[Count, _about("A file of the journal is ended at this size.")] = 64 << 20
+    rotate_s: Annotated[
+        float,
+        Meta(gt=0, description="And at each multiple of so many seconds, which is when Parquet is made."),
+    ] = 3600.0
+    parquet: Annotated[
+        bool, _about("Make Parquet of ended files, where the extra `history` is installed.")
+    ] = True
+    compression: Annotated[Literal["zstd", "snappy"], _about("Of Parquet.")] = "zstd"
+
+
 class Simulate(_Table, frozen=True):
     """The built-in exchanges of ``bookwire up --simulate``."""
 
@@ -178,6 +211,7 @@ class Config(_Table, frozen=True):
     gateway: Gateway = msgspec.field(default_factory=Gateway)
     http: Http = msgspec.field(default_factory=Http)
     arb: Arb = msgspec.field(default_factory=Arb)
+    record: Record = msgspec.field(default_factory=Record)
     simulate: Simulate = msgspec.field(default_factory=Simulate)
 
     def of(self, exchange: str) -> Exchange:

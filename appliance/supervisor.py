@@ -111,18 +111,22 @@ class Supervisor:
             self._launch(f"feed {name}", command("feed", name, *given))
         self._launch("gateway", command("gateway", *given))
         self._launch("http", command("http", *given))
+        if self.config.record.enabled:
+            self._launch("record", command("record", *given), vital=False)
 
-    def _launch(self, name: str, arguments: Sequence[str]) -> None:
+    def _launch(self, name: str, arguments: Sequence[str], *, vital: bool = True) -> None:
         child = Child(name, lambda: arguments, log=self._log, environment=self._environment())
-        self._supervise(child)
+        self._supervise(child, vital=vital)
 
     def _environment(self) -> dict[str, str]:
         return child_environment(os.environ, verbose=self.options.verbose)
 
-    def _supervise(self, child: Child) -> None:
+    def _supervise(self, child: Child, *, vital: bool = True) -> None:
+        """Keeps it running. A full disk stops the recorder (not ``vital``), never the books."""
         self.children.append(child)
         self._tasks.append(asyncio.create_task(child.run(), name=child.name))
-        self._tasks.append(asyncio.create_task(self._give_up_with(child), name=f"hope for {child.name}"))
+        if vital:
+            self._tasks.append(asyncio.create_task(self._give_up_with(child), name=f"hope for {child.name}"))
 
     async def _give_up_with(self, child: Child) -> None:
         """A process that cannot work as configured ends the run: its own message says why."""
@@ -196,7 +200,9 @@ class Supervisor:
                 ca_file=Path(told["ca_file"]),
                 source_address=SIMULATED_SOURCE,
             )
-        return msgspec.structs.replace(self.config, exchange=tables)
+        data_dir = self.config.box.data_dir / "simulated"  # never among recordings of the real exchanges
+        box = msgspec.structs.replace(self.config.box, data_dir=data_dir)
+        return msgspec.structs.replace(self.config, box=box, exchange=tables)
 
     # Running
 
@@ -289,7 +295,7 @@ class Supervisor:
 
     async def _end(self) -> None:
         """Stops all processes, each before those it listens to, and takes away what killed ones leave."""
-        for kinds in (("gateway", "http"), ("feed",), ("simulator",)):
+        for kinds in (("gateway", "http"), ("feed",), ("record",), ("simulator",)):
             leaving = [child for child in self.children if child.name.split()[0] in kinds]
             await asyncio.gather(*(child.stop() for child in leaving))
         for task in self._tasks:
@@ -315,10 +321,14 @@ def clean(config: Config) -> None:
     box = config.box
     simulated = re.sub(r"[^0-9A-Za-z]", "_", SIMULATED_SOURCE)
     for name in config.exchanges.enabled:
-        for path in (*box.shm_dir.glob(f"{name}.shm*"), *box.run_dir.glob(f"{name}.*.{simulated}.budget")):
+        for path in (
+            *box.shm_dir.glob(f"{name}.shm*"),
+            *box.shm_dir.glob(f"{name}.raw*"),
+            *box.run_dir.glob(f"{name}.*.{simulated}.budget"),
+        ):
             path.unlink(missing_ok=True)
         (box.run_dir / f"{name}.status.json").unlink(missing_ok=True)
-    for name in (EFFECTIVE_NAME, STATUS_NAME, "gateway.bell", "gateway.fifo"):
+    for name in (EFFECTIVE_NAME, STATUS_NAME, "gateway.bell", "gateway.fifo", "record.status.json"):
         (box.run_dir / name).unlink(missing_ok=True)
     with suppress(OSError):
         box.shm_dir.rmdir()

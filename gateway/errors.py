@@ -32,6 +32,8 @@ class Refusal(Enum):
     NO_ROOM = ("no room", 22)
     INVALID_MIN_BP = ("invalid min_bp", 23)
     INVALID_CAPITAL = ("invalid capital", 24)
+    INVALID_REPLAY = ("invalid replay", 25)
+    NO_RECORDING = ("no recording", 26)
 
     def __init__(self, text: str, code: int) -> None:
         self.text = text

@@ -73,6 +73,14 @@ SCHEMAS: dict[str, Any] = {
             "depth": {"type": "integer"},
         },
     },
+    "HistoryPage": {
+        "type": "object",
+        "required": ["data", "next"],
+        "properties": {
+            "data": {"type": "array", "items": {"type": "object"}},
+            "next": {"type": ["string", "null"], "description": "cursor of the next page, null on the last"},
+        },
+    },
     "Symbol": {
         "type": "object",
         "required": ["symbol", "exchanges"],
@@ -113,6 +121,34 @@ def _get(summary: str, answers: dict[str, Any], parameters: list[Any] | None = N
 
 def _rows(name: str) -> dict[str, Any]:
     return {"type": "object", "properties": {"data": {"type": "array", "items": _ref(name)}}}
+
+
+def _history() -> dict[str, Any]:
+    """Recorded data; gateway.history answers it."""
+    path = [
+        {"name": name, "in": "path", "required": True, "schema": schema}
+        for name, schema in (
+            ("exchange", {"type": "string"}), ("symbol", {"type": "string"}),
+            ("kind", {"enum": ["updates", "snapshots", "ohlc", "spread"]}),
+        )
+    ]  # fmt: skip
+    moment = "ms since the epoch, or ISO 8601"
+    query = [
+        _query("from", {"type": "string"}, f"{moment}; when we published it"),
+        _query("to", {"type": "string"}, f"{moment}; excluded"),
+        _query("limit", {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 1000}, "rows a page"),
+        _query("cursor", {"type": "string"}, "`next` of the page before"),
+        _query("format", {"enum": ["json", "csv", "parquet"]}, "of the answer"),
+        _query(
+            "depth", {"type": "integer", "minimum": 1, "maximum": 100_000}, "levels a side, all if left out"
+        ),
+        _query(
+            "interval", {"type": "string", "default": "1m"}, "of ohlc and spread: 10s, 5m, 1h, or seconds"
+        ),
+    ]
+    answers = _answers("a page", _ref("HistoryPage"), "application/json", 400, 404, 501)
+    answers["200"]["content"] |= {"text/csv": {}, "application/vnd.apache.parquet": {}}
+    return _get("Recorded updates, snapshots, mids and spreads.", answers, [*path, *query])
 
 
 def document(depth_default: int, depth_max: int) -> dict[str, Any]:
@@ -162,6 +198,7 @@ def document(depth_default: int, depth_max: int) -> dict[str, Any]:
                         "most a trade may cost, in the quote asset"),
                  _query("numbers", {"enum": ["number", "string"]}, "string: exact decimal strings")],
             ),
+            "/v1/history/{exchange}/{symbol}/{kind}": _history(),
             "/openapi.json": _get("This document.", _answers("document")),
             "/": _get("The dashboard.", _answers("page", None, "text/html")),
             "/assets/{name}": _get(

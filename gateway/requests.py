@@ -18,6 +18,7 @@ from gateway.channels import Channel, Options, Slow, View, canonical_form, parse
 from gateway.directory import SegmentDirectory
 from gateway.errors import Refusal, RequestError
 from gateway.fees import arb_terms
+from gateway.played import Played, span_of
 from gateway.settings import GatewaySettings
 
 POLICY_VIOLATION = 1008
@@ -55,7 +56,9 @@ class Requests:
         directory: SegmentDirectory,
         commands: Commands,
         tokens: Sequence[str] = (),
+        played: Played | None = None,
     ) -> None:
+        self._played = played
         self._settings = settings
         self._directory = directory
         self._commands = commands
@@ -67,6 +70,8 @@ class Requests:
     def closed(self, client: int) -> None:
         """Forgets a client that is gone."""
         self._clients.pop(client, None)
+        if self._played is not None:
+            self._played.stop(client)
 
     def too_large(self, client: int, now_s: float) -> None:
         """Answers a request above request_bytes_max, which is not even read."""
@@ -160,6 +165,9 @@ class Requests:
             interval_default=settings.interval_ms_default, interval_max=settings.interval_ms_max,
             mode_default=mode, terms=self._terms,
         )  # fmt: skip
+        span = span_of(request, channel)
+        if span is not None and self._played is None:
+            raise RequestError(Refusal.NO_RECORDING, channel.name)
         held = self._clients.setdefault(client, Client()).subscriptions
         if channel.name in held:
             raise RequestError(Refusal.ALREADY_SUBSCRIBED, channel.name)
@@ -168,7 +176,17 @@ class Requests:
         self._tags += 1
         held[channel.name] = Subscription(self._tags, channel, options)
         answer = _dump({"type": "subscribed", "channel": channel.name}, identifier)
+        if span is not None and self._played is not None:
+            del held[channel.name]
+            self._played.start(client, channel, options, span, lambda: self._over(client, channel.name))
+            held[channel.name] = Subscription(self._tags, channel, options)
+            self._commands.send(client, answer)
+            return
         self._commands.subscribe(client, self._tags, channel, options, answer)
+
+    def _over(self, client: int, name: str) -> None:
+        """A replay has come to its end, and the subscription with it."""
+        self._clients.get(client, Client()).subscriptions.pop(name, None)
 
     def _unsubscribe(self, client: int, request: Mapping[str, Any], identifier: Any) -> None:
         text, _ = self._channel_text(request)
@@ -181,6 +199,9 @@ class Requests:
             raise RequestError(Refusal.NOT_SUBSCRIBED, name)
         subscription = held.pop(name)
         answer = _dump({"type": "unsubscribed", "channel": name}, identifier)
+        if self._played is not None and self._played.stop(client, name):
+            self._commands.send(client, answer)
+            return
         self._commands.unsubscribe(client, subscription.tag, answer)
 
     def _refuse(self, client: int, error: RequestError, identifier: Any, now_s: float) -> None:

@@ -9,7 +9,6 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import closing
-from dataclasses import dataclass
 from importlib.resources import files
 from itertools import count
 from typing import Any
@@ -17,22 +16,21 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from gateway._ffi import ffi, lib
 from gateway.arb import channels_of, scan, terms_of
-from gateway.channels import Channel, Options, View, parse_channel, parse_depth
+from gateway.channels import Options, View, parse_channel, parse_depth
 from gateway.directory import SegmentDirectory
 from gateway.errors import Refusal, RequestError
 from gateway.fees import arb_terms
 from gateway.health import Check, book_checks, gateway_check
+from gateway.history import HistoryRoutes
 from gateway.metrics import exposition, product_version
-from gateway.native_loop import subscription_of
 from gateway.openapi import document
 from gateway.overview import overview
 from gateway.server import listen
 from gateway.settings import HttpSettings, SettingsError
+from gateway.snapshots import snapshot
 from handlers.errors import SetupError
 from handlers.logs import Log
-from handlers.registry import EXCHANGES
 from handlers.service import Service
 
 NOT_FOUND = {Refusal.UNKNOWN_CHANNEL, Refusal.UNKNOWN_EXCHANGE, Refusal.UNKNOWN_SYMBOL}
@@ -48,34 +46,6 @@ PAGE_HEADERS = {
 }
 
 Ready = Callable[[str, int], None]
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """One encoded snapshot; ``live`` of ``known`` books are in it."""
-
-    body: bytes
-    live: int
-    known: int
-
-
-def snapshot(
-    settings: HttpSettings, directory: SegmentDirectory, channel: Channel, options: Options
-) -> Snapshot:
-    """Copies, merges and encodes a channel as it is now. Raises MemoryError when there is no room."""
-    rows = [row for row in EXCHANGES if channel.view is not View.SINGLE or row.id == channel.exchange]
-    texts = [ffi.new("char[]", str(directory.path(row.id)).encode()) for row in rows]
-    exchanges = ffi.new("bw_gateway_exchange[]", [(row.number, row.id.encode()) for row in rows])
-    room = 4096 + 2 * options.depth * LEVEL_BYTES_MAX
-    out = ffi.new("uint8_t[]", room)
-    live, known = ffi.new("uint32_t *"), ffi.new("uint32_t *")
-    size = lib.bw_snapshot_of(
-        subscription_of(0, channel, options), ffi.new("char *[]", texts), exchanges, len(rows),
-        settings.writer_patience_ms, out, room, live, known,
-    )  # fmt: skip
-    if size < 0:
-        raise MemoryError(f"no room for a snapshot of {channel.name} at depth {options.depth}")
-    return Snapshot(bytes(ffi.buffer(out, size)), live[0], known[0])
 
 
 def problem(status: int, title: str, detail: str, code: int | None = None) -> web.Response:
@@ -184,7 +154,9 @@ class Routes:
             depth, False, 0, strings=request.query.get("numbers") == "string",
             stamps=request.query.get("stamps") == "true",
         )  # fmt: skip
-        made = await asyncio.to_thread(snapshot, self._settings, self.directory, channel, options)
+        made = await asyncio.to_thread(
+            snapshot, self.directory, channel, options, self._settings.writer_patience_ms
+        )
         headers = {"X-Books-Live": str(made.live), "X-Books-Known": str(made.known)}
         return web.Response(body=made.body, content_type="application/json", headers=headers)
 
@@ -225,6 +197,7 @@ def application(settings: HttpSettings) -> web.Application:
     app = web.Application(middlewares=[problems])
     routes = Routes(settings)
     app.add_routes(routes.table())
+    app.add_routes(HistoryRoutes(settings.record_dir, problem).table())
 
     async def close(_: web.Application) -> None:
         routes.directory.close()

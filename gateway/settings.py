@@ -43,6 +43,7 @@ class GatewaySettings:
 
     shm_dir: Path
     run_dir: Path
+    record_dir: Path | None = None  # of recordings, for subscriptions to the past
     host: str = "127.0.0.1"
     port: int = 8081  # 0: any free port
     tls_certificate: Path | None = None
@@ -108,6 +109,7 @@ class HttpSettings:
     websocket_port: int = 8081  # for the page that shows the live stream
     depth_default: int = 20
     depth_max: int = 1000
+    record_dir: Path | None = None  # of recordings, for /v1/history
     live_exchanges_min: int = 1  # /readyz and /health are 503 below this
     live_books_min: int = 1
     symbol_labels: bool = False  # per-book metrics: one series a symbol

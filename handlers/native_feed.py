@@ -84,12 +84,15 @@ class NativeFeed:
         self._shm: Any = _segment(venue, settings, books)
         spec = _feed_spec(venue, settings, connections)
         spec.plan, spec.shm = self.plan.handle, self._shm
+        self._raw: Any = _raw_ring(venue, settings, self._shm) if settings.raw_ring_bytes else ffi.NULL
+        spec.raw = self._raw
         ca = ffi.new("char[]", str(settings.ca_file).encode()) if settings.ca_file else ffi.NULL
         spec.ca_file = ca
         spec.network = ffi.NULL if network is None else ffi.cast("bw_network *", network)
         error = ffi.new("char[]", 256)
         self._feed: Any = lib.bw_feed_new(spec, error, len(error))
         if self._feed == ffi.NULL:
+            lib.bw_raw_writer_close(self._raw)
             lib.bw_shm_writer_close(self._shm)
             raise UnavailableError(_text(error), where=settings.exchange)
         self._events: Any = ffi.new("bw_event[]", EVENTS_A_CALL)
@@ -104,9 +107,20 @@ class NativeFeed:
         request.topic = self.venue.topic(row.native).encode()
         request.price_exponent, request.quantity_exponent = row.price_decimals, row.quantity_decimals
         request.price_scale, request.quantity_scale = row.price_scale, row.quantity_scale
+        return self._added(request, row.native)
+
+    def add_recorded(self, request: bytes | memoryview) -> int:
+        """As add_book(), from the bw_book_request that a raw ring told."""
+        asked = ffi.new("bw_book_request *")
+        if len(request) != ffi.sizeof("bw_book_request"):
+            raise SetupError("a recorded book of another version", where=self.venue.id)
+        ffi.memmove(asked, request, len(request))
+        return self._added(asked, bytes(ffi.string(asked.symbol.native)).decode())
+
+    def _added(self, request: Any, name: str) -> int:
         book = lib.bw_feed_add_book(self._feed, request)
         if book < 0:
-            raise SetupError(f"no book for {row.native}: {os.strerror(-book)}", where="shared memory")
+            raise SetupError(f"no book for {name}: {os.strerror(-book)}", where="shared memory")
         return int(book)
 
     def start(self) -> None:
@@ -124,6 +138,7 @@ class NativeFeed:
             self._thread.join()
             self._thread = None
         lib.bw_feed_free(self._feed)
+        lib.bw_raw_writer_close(self._raw)
         lib.bw_shm_writer_close(self._shm)
         self.plan.close()
 
@@ -295,6 +310,24 @@ def _segment(venue: Venue, settings: FeedSettings, books: int) -> Any:
         do = "make room there, choose fewer symbols, or lower levels_max or ring_bytes"
         raise UnavailableError(_text(error), where=str(settings.segment_path), do=do)
     return writer
+
+
+def _raw_ring(venue: Venue, settings: FeedSettings, writer: Any) -> Any:
+    """Creates the ring of raw frames beside the segment."""
+    segment, _kept = _segment_spec(venue, settings, 1)
+    spec = ffi.new("bw_raw_spec *")
+    path, exchange = ffi.new("char[]", str(settings.raw_path).encode()), ffi.new("char[]", venue.id.encode())
+    spec.path, spec.exchange, spec.exchange_number = path, exchange, venue.number
+    spec.level_capacity, spec.ring_bytes = segment.level_capacity, settings.raw_ring_bytes or 0
+    spec.generation = lib.bw_shm_writer_header(writer).generation
+    error = ffi.new("char[]", 512)
+    ring = lib.bw_raw_writer_new(spec, error, len(error))
+    if ring == ffi.NULL:
+        lib.bw_shm_writer_close(writer)
+        raise UnavailableError(
+            _text(error), where=str(settings.raw_path), do="make room there, or record.raw = false"
+        )
+    return ring
 
 
 def _segment_spec(venue: Venue, settings: FeedSettings, books: int) -> tuple[Any, Any]:

@@ -30,6 +30,7 @@ class FeedSettings:
     levels_max: int | None = None  # a side of one book
     ring_bytes: int | None = None  # of the update ring; a power of two
     pending_bytes: int | None = None  # for deltas that wait for their snapshot, all books together
+    raw_ring_bytes: int | None = None  # a second ring, of raw frames, for a recorder; a power of two
     source_address: str | None = None  # local address of connections and REST; budgets count by it
 
     def __post_init__(self) -> None:
@@ -43,6 +44,10 @@ class FeedSettings:
     @property
     def segment_path(self) -> Path:
         return self.shm_dir / f"{self.exchange}.shm"
+
+    @property
+    def raw_path(self) -> Path:
+        return self.shm_dir / f"{self.exchange}.raw"
 
     @property
     def status_path(self) -> Path:

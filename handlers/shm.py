@@ -196,11 +196,19 @@ class Ring:
         return int(self._cursor.position)
 
     def __iter__(self) -> Iterator[Record]:
+        for raw in self.raw():
+            header = np.frombuffer(raw, layout.RECORD, 1).reshape(())
+            bids = int(header["bid_count"])
+            changes = np.frombuffer(raw, layout.LEVEL, -1, layout.RECORD.itemsize)
+            yield Record(RecordType(int(header["type"])), header, changes[:bids], changes[bids:])
+
+    def raw(self) -> Iterator[bytes]:
+        """The same records as the bytes that stand in the ring."""
         pointer = ffi.new("const bw_record **")
         while (record := self._next(pointer)) is not None:
             yield record
 
-    def _next(self, pointer: Any) -> Record | None:
+    def _next(self, pointer: Any) -> bytes | None:
         with self._segment.lock:
             result = lib.bw_ring_next(self._segment.handle, self._cursor, pointer)
             if result == lib.BW_READ_EMPTY:
@@ -208,10 +216,7 @@ class Ring:
             _check(result, str(self._segment.path))
             raw = bytes(ffi.buffer(pointer[0], pointer[0].bytes))
             lib.bw_ring_done(self._segment.handle, self._cursor, pointer[0])
-        header = np.frombuffer(raw, layout.RECORD, 1).reshape(())
-        bids = int(header["bid_count"])
-        changes = np.frombuffer(raw, layout.LEVEL, -1, layout.RECORD.itemsize)
-        return Record(RecordType(int(header["type"])), header, changes[:bids], changes[bids:])
+        return raw
 
 
 class Segment:
@@ -222,8 +227,8 @@ class Segment:
         self.lock = threading.Lock()  # the native reader copies into memory of its own
         self._handle = handle
         self._mapping = mapping  # views keep it mapped, even after close()
-        self.header: NDArray[np.void] = self._view(layout.HEADER, 0, 1).reshape(())
-        self._stats = self._view(layout.STATS, int(self.header["stats_offset"]), 1).reshape(())
+        self.header: NDArray[np.void] = self.view(layout.HEADER, 0, 1).reshape(())
+        self._stats = self.view(layout.STATS, int(self.header["stats_offset"]), 1).reshape(())
         self._symbols: tuple[Symbol, ...] = ()
         self._index: dict[str, int] = {}
 
@@ -270,7 +275,8 @@ class Segment:
             raise ValueError(f"{self.path}: segment is closed")
         return self._handle
 
-    def _view(self, dtype: np.dtype[Any], offset: int, count: int) -> NDArray[np.void]:
+    def view(self, dtype: np.dtype[Any], offset: int, count: int) -> NDArray[np.void]:
+        """``count`` structs of the mapping from a byte on, live."""
         return np.frombuffer(self._mapping, dtype, count, offset)
 
     @property
@@ -300,7 +306,7 @@ class Segment:
         """By book index. Books are only ever added."""
         count = int(self.header["book_count"])
         if count != len(self._symbols):
-            rows = self._view(layout.SYMBOL, int(self.header["symbol_offset"]), count)
+            rows = self.view(layout.SYMBOL, int(self.header["symbol_offset"]), count)
             self._symbols = tuple(
                 Symbol(
                     _text(row["canonical"]), _text(row["native"]), _text(row["base"]), _text(row["quote"]),
@@ -323,7 +329,7 @@ class Segment:
     @property
     def books(self) -> NDArray[np.void]:
         """All books' headers, live: single fields are right, several together may be torn."""
-        return self._view(layout.BOOK, int(self.header["book_offset"]), int(self.header["book_count"]))
+        return self.view(layout.BOOK, int(self.header["book_offset"]), int(self.header["book_count"]))
 
     def top(self, symbol: int | str) -> Book:
         """State, stamps and the best 4 levels a side, at one sequence. Raises KeyError, ReadError."""

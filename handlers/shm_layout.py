@@ -50,19 +50,20 @@ def _dtype(ctype: Any) -> np.dtype[Any]:
     )
 
 
-def _struct(name: str) -> np.dtype[Any]:
+def struct(name: str) -> np.dtype[Any]:
+    """The numpy twin of a struct of the door to C."""
     return _dtype(ffi.typeof(name))
 
 
-HEADER = _struct("bw_shm_header")
-SYMBOL = _struct("bw_symbol")
-BOOK = _struct("bw_book")
-SIDE = _struct("bw_side")
-LEVEL = _struct("bw_level")
-DIRECTORY_ENTRY = _struct("bw_directory_entry")
-CHUNK = _struct("bw_chunk")
-RECORD = _struct("bw_record")
-STATS = _struct("bw_stats")
+HEADER = struct("bw_shm_header")
+SYMBOL = struct("bw_symbol")
+BOOK = struct("bw_book")
+SIDE = struct("bw_side")
+LEVEL = struct("bw_level")
+DIRECTORY_ENTRY = struct("bw_directory_entry")
+CHUNK = struct("bw_chunk")
+RECORD = struct("bw_record")
+STATS = struct("bw_stats")
 
 LAYOUT_VERSION = int(lib.BW_SHM_LAYOUT_VERSION)
 HISTOGRAM_BUCKETS = int(lib.BW_HISTOGRAM_BUCKETS)

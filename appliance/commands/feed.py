@@ -18,6 +18,8 @@ EXAMPLES = """
   bookwire feed kraken --config bookwire.toml
 """
 
+RAW_RING_BYTES = 64 << 20
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
@@ -32,6 +34,7 @@ def settings(config: Config, exchange: str) -> FeedSettings:
         exchange=exchange,
         shm_dir=config.box.shm_dir,
         run_dir=config.box.run_dir,
+        raw_ring_bytes=RAW_RING_BYTES if config.record.raw else None,
         **msgspec.structs.asdict(own),
     )
 

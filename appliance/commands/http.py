@@ -30,6 +30,7 @@ def settings(config: Config) -> HttpSettings:
         shm_dir=config.box.shm_dir,
         run_dir=config.box.run_dir,
         websocket_port=config.gateway.port,
+        record_dir=config.box.data_dir / "record",
         **msgspec.structs.asdict(config.http),
         arb=ArbSettings(**msgspec.structs.asdict(config.arb)),
     )

@@ -63,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(json_line({**asdict(row), "warm_up_s": row.warm_up_s, "shared_memory_bytes": memory}))
     if not arguments.json:
         print(_table(rows))
+        print(_recording(config, sum(row.books for row, _ in rows)))
         print(told(place_configured(config, read_machine())))
     return 0
 
@@ -103,6 +104,27 @@ async def _listed(config: Config) -> dict[str, list[str]]:
 
     found = await asyncio.gather(*(one(name) for name in config.exchanges.enabled))
     return dict(zip(config.exchanges.enabled, found, strict=True))
+
+
+# Measured: five simulated exchanges, 20 updates/s a book (docs/recording.md, "What it takes").
+UPDATE_BYTES = 410
+RAW_UPDATE_BYTES = 650
+PARQUET_UPDATE_BYTES = 120
+UPDATES_PER_S = 20.0
+
+
+def _recording(config: Config, books: int) -> str:
+    """What the recorder writes, and how long the budget lasts, at the simulators' pace."""
+    record = config.record
+    if not record.enabled:
+        return "recording: off"
+    each = UPDATE_BYTES + RAW_UPDATE_BYTES * record.raw + PARQUET_UPDATE_BYTES * record.parquet
+    hour = each * UPDATES_PER_S * 3600 * max(1, books)
+    hours = min(record.budget_bytes / hour, record.keep_hours)
+    return (
+        f"recording: {hour / 2**30:.2f} GiB an hour at {UPDATES_PER_S:g} updates/s a book; "
+        f"{record.budget_bytes / 2**30:g} GiB hold {hours:.1f} h, then the oldest leaves"
+    )
 
 
 HEADINGS = ("exchange", "books", "connections", "books each", "requests", "REST weight", "warm-up s", "MiB")

@@ -160,6 +160,12 @@ static enum bw_turn turn_upgrade(bw_connection *connection, int64_t now_ns) {
     COUNT(connection, connects, 1);
     COUNT(connection, connections_open, 1);
     bw_engine_connection_up(connection->host->engine, connection->id, now_ns);
+    if (connection->host->raw) {
+        bw_raw_put(connection->host->raw,
+                   (bw_raw_record){.type = BW_RAW_UP, .connection = (uint16_t)connection->id,
+                                   .time_ns = now_ns},
+                   NULL, 0);
+    }
     bw_event *event = bw_event_claim(connection->host->events);
     if (event) {
         event->type = BW_EVENT_CONNECTED;
@@ -222,6 +228,12 @@ static void tell_down(bw_connection *connection, int64_t now_ns) {
     COUNT(connection, disconnects, 1);
     atomic_fetch_sub_explicit(&connection->host->stats->connections_open, 1, memory_order_relaxed);
     bw_engine_connection_down(connection->host->engine, connection->id, BW_REASON_DISCONNECTED, now_ns);
+    if (connection->host->raw) {
+        bw_raw_put(connection->host->raw,
+                   (bw_raw_record){.type = BW_RAW_DOWN, .connection = (uint16_t)connection->id,
+                                   .time_ns = now_ns, .a = BW_REASON_DISCONNECTED},
+                   NULL, 0);
+    }
 }
 
 enum bw_turn bw_connection_close(bw_connection *connection, uint16_t code, int64_t now_ns) {

@@ -22,6 +22,7 @@ typedef struct bw_connection_host {
     bw_inflate *inflate; /* of binary frames; NULL: they are taken as they are */
     bool binary_is_text; /* and must then be UTF-8 */
     bw_network *network; /* NULL: the kernel's sockets */
+    bw_raw_writer *raw; /* NULL: raw frames are not handed out */
     uint64_t message_bytes_max;
     uint32_t busy_poll_us;
     uint32_t random_left; /* bytes of the pool not used yet */

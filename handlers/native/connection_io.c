@@ -197,6 +197,12 @@ static enum bw_turn message(bw_connection *connection, bw_ws_event *event, int64
                     receive_ns, plaintext_ns);
     connection->last_text = event->type == BW_WS_TEXT ? event->payload : NULL;
     connection->last_bytes = event->payload_bytes;
+    bw_raw_writer *raw = connection->host->raw;
+    if (raw) {
+        bw_raw_put(raw, (bw_raw_record){.type = BW_RAW_FRAME, .connection = (uint16_t)connection->id,
+                                        .time_ns = receive_ns, .plaintext_ns = plaintext_ns},
+                   event->payload, event->payload_bytes);
+    }
     return BW_TURN_IDLE;
 }
 

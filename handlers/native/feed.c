@@ -78,6 +78,7 @@ bw_feed *bw_feed_new(const bw_feed_spec *spec, char *error, uint32_t error_bytes
     feed->cpu = spec->cpu;
     feed->connections_max = spec->connections_max;
     feed->host.stats = bw_shm_writer_stats(spec->shm);
+    feed->host.raw = spec->raw;
     feed->host.message_bytes_max = spec->message_bytes_max;
     feed->host.busy_poll_us = spec->busy_poll_us;
     feed->host.network = spec->network;

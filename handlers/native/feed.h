@@ -18,6 +18,7 @@
 #include "control.h"
 #include "engine.h"
 #include "network.h"
+#include "raw_ring.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -73,6 +74,7 @@ typedef struct bw_feed_spec {
     uint32_t crossed_max;       /* as there, */
     uint64_t pending_bytes;     /* and this too */
     bw_network *network;        /* borrowed, started and stopped by the loop; NULL: the kernel's sockets */
+    bw_raw_writer *raw;         /* borrowed; gets what reaches the engine, NULL: nobody records it */
 } bw_feed_spec;
 
 typedef struct bw_connect_spec {

@@ -109,6 +109,17 @@ static bool symbol_stands(const bw_feed *feed, const char *native) {
     return false;
 }
 
+/* Hands out what a command did to the engine, in the order of the frames around it. */
+static void tell_raw(bw_feed *feed, bw_raw_record record, const void *payload, size_t bytes) {
+    if (feed->host.raw) bw_raw_put(feed->host.raw, record, payload, bytes);
+}
+
+static void bind_book(bw_feed *feed, uint32_t book, uint32_t connection, int64_t now_ns) {
+    bw_engine_bind(feed->host.engine, book, connection);
+    tell_raw(feed, (bw_raw_record){.type = BW_RAW_BIND, .book = book, .connection = (uint16_t)connection,
+                                   .time_ns = now_ns}, NULL, 0);
+}
+
 static void add_book(bw_feed *feed, uint32_t book, const bw_book_request *request, int64_t now_ns) {
     int made = bw_shm_writer_add_book(feed->shm, &request->symbol, (uint8_t)request->price_exponent,
                                       (uint8_t)request->quantity_exponent, now_ns);
@@ -119,6 +130,8 @@ static void add_book(bw_feed *feed, uint32_t book, const bw_book_request *reques
         return;
     }
     bw_engine_set_scale(feed->host.engine, book, request->price_scale, request->quantity_scale);
+    tell_raw(feed, (bw_raw_record){.type = BW_RAW_BOOK, .book = book, .time_ns = now_ns}, request,
+             sizeof *request);
 }
 
 static bool request_fits(const bw_book_request *asked) {
@@ -160,7 +173,7 @@ int bw_feed_bind(bw_feed *feed, uint32_t book, uint32_t connection) {
     if (book >= feed->books || connection >= feed->connections_max) {
         result = -EINVAL;
     } else if (!feed->running) {
-        bw_engine_bind(feed->host.engine, book, connection);
+        bind_book(feed, book, connection, bw_wall_ns());
     } else {
         result =
             post_locked(feed, (bw_command){.type = BW_COMMAND_BIND, .book = book, .connection = connection});
@@ -246,18 +259,34 @@ static void carry_out_connection(bw_feed *feed, const bw_command *command, int64
 static void carry_out(bw_feed *feed, const bw_command *command, int64_t now_ns) {
     bw_engine *engine = feed->host.engine;
     const char *bell = command->payload;
+    bw_raw_record told = {.book = command->book, .time_ns = now_ns, .a = command->a, .b = command->b};
     switch (command->type) {
     case BW_COMMAND_CONNECT:
     case BW_COMMAND_CLOSE:
     case BW_COMMAND_SEND: carry_out_connection(feed, command, now_ns); break;
     case BW_COMMAND_ADD_BOOK: add_book(feed, command->book, command->payload, now_ns); break;
-    case BW_COMMAND_BIND: bw_engine_bind(engine, command->book, command->connection); break;
-    case BW_COMMAND_HAND_OVER: bw_engine_hand_over(engine, command->book, command->connection); break;
+    case BW_COMMAND_BIND: bind_book(feed, command->book, command->connection, now_ns); break;
+    case BW_COMMAND_HAND_OVER:
+        bw_engine_hand_over(engine, command->book, command->connection);
+        told.type = BW_RAW_HAND_OVER;
+        told.connection = (uint16_t)command->connection;
+        tell_raw(feed, told, NULL, 0);
+        break;
     case BW_COMMAND_SNAPSHOT:
         bw_engine_load_snapshot(engine, command->book, command->payload, command->bytes, now_ns);
+        told.type = BW_RAW_SNAPSHOT;
+        tell_raw(feed, told, command->payload, command->bytes);
         break;
-    case BW_COMMAND_RESYNC: bw_engine_resync(engine, command->book, command->a, now_ns); break;
-    case BW_COMMAND_STATE: bw_engine_set_state(engine, command->book, command->a, command->b, now_ns); break;
+    case BW_COMMAND_RESYNC:
+        bw_engine_resync(engine, command->book, command->a, now_ns);
+        told.type = BW_RAW_RESYNC;
+        tell_raw(feed, told, NULL, 0);
+        break;
+    case BW_COMMAND_STATE:
+        bw_engine_set_state(engine, command->book, command->a, command->b, now_ns);
+        told.type = BW_RAW_STATE;
+        tell_raw(feed, told, NULL, 0);
+        break;
     case BW_COMMAND_BELL:
         if (bw_shm_writer_add_bell(feed->shm, bell, bell + strlen(bell) + 1) < 0) {
             bw_feed_refuse(feed, BW_NO_CONNECTION, BW_NO_BOOK, "add bell", bell, now_ns);

@@ -11,9 +11,10 @@ import jsonschema
 import pytest
 
 from appliance import config_read
-from appliance.config import Config, Exchange, Gateway, Http
+from appliance.config import Config, Exchange, Gateway, Http, Record
 from gateway.settings import GatewaySettings, HttpSettings
 from handlers.errors import SetupError
+from handlers.recorder import RecordSettings
 from handlers.settings import FeedSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -130,9 +131,10 @@ def test_the_published_schema_is_the_code_and_holds_for_what_it_prints() -> None
 @pytest.mark.parametrize(
     ("table", "settings", "filled_in"),
     [
-        (Gateway, GatewaySettings, {"shm_dir", "run_dir", "arb"}),
-        (Http, HttpSettings, {"shm_dir", "run_dir", "websocket_port", "arb"}),
-        (Exchange, FeedSettings, {"shm_dir", "run_dir", "exchange"}),
+        (Gateway, GatewaySettings, {"shm_dir", "run_dir", "arb", "record_dir"}),
+        (Http, HttpSettings, {"shm_dir", "run_dir", "websocket_port", "arb", "record_dir"}),
+        (Exchange, FeedSettings, {"shm_dir", "run_dir", "exchange", "raw_ring_bytes"}),
+        (Record, RecordSettings, {"shm_dir", "run_dir", "dir", "exchanges"}),
     ],
 )
 def test_a_table_offers_what_its_room_can_be_told(table: type, settings: type, filled_in: set[str]) -> None:

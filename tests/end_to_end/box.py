@@ -85,6 +85,7 @@ class Box:
         """Waits for the ready line. Raises AssertionError with the messages when none comes."""
         clean = {name: text for name, text in os.environ.items() if not name.startswith("BOOKWIRE_")}
         environment = {**clean, **self._environment}
+        environment.setdefault("BOOKWIRE_BOX_DATA_DIR", str(self.run_dir / "data"))
         self.process = subprocess.Popen(
             self.command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
         )

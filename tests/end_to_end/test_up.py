@@ -26,7 +26,7 @@ def test_ready_means_every_book_is_live_and_after_a_signal_nothing_is_left(numbe
         with box.observer() as observer:
             assert all(exchange.all_live for exchange in observer.look())
         family = box.family()
-        assert len(family) == 1 + 1 + 5 + 2  # itself, the simulator, feeds, gateway and http
+        assert len(family) == 1 + 1 + 5 + 3  # itself, the simulator, feeds, gateway, http, the recorder
         process = box.process
         assert process
         process.send_signal(number)

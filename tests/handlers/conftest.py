@@ -70,6 +70,12 @@ class SegmentWriter:
         self.writer = ffi.NULL
 
 
+@pytest.fixture(scope="session")
+def writer_class() -> type[SegmentWriter]:
+    """For tests that make their writers themselves."""
+    return SegmentWriter
+
+
 @pytest.fixture
 def path(shm_dir: Path) -> Path:
     return shm_dir / "binance.shm"

@@ -41,6 +41,7 @@ typedef struct bw_feed_spec {
     uint32_t crossed_max;
     uint64_t pending_bytes;
     bw_network *network;
+    bw_raw_writer *raw;
 } bw_feed_spec;
 typedef struct bw_connect_spec {
     uint32_t connection;

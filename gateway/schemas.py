@@ -207,6 +207,7 @@ SENT: dict[str, Schema] = {
     "arbitrage": _arbitrage(),
     "status": _status(),
     "heartbeat": _object({"type": {"const": "heartbeat"}, "channel": CHANNEL, "ts": TS}),
+    "replayed": _object({"type": {"const": "replayed"}, "channel": CHANNEL, "to": COUNT}),
     "reconnect": _object({"type": {"const": "reconnect"}, "reason": TEXT, "deadline_ms": COUNT}),
 }  # fmt: skip
 
@@ -219,6 +220,9 @@ _OPTIONS: Schema = {
     "stamps": {"type": "boolean"},
     "slow": {"enum": list(SLOW)},
     "heartbeat": {"type": "number", "minimum": 0, "maximum": HEARTBEAT_S_MAX, "description": "s"},
+    "from": {"type": ["string", "number"], "description": "recorded data from here: ISO 8601, or ms"},
+    "to": {"type": ["string", "number"], "description": "up to here; without it, up to now"},
+    "speed": {"type": "number", "exclusiveMinimum": 0, "description": "times the pace of the recording"},
     "min_bp": {"type": "number", "minimum": 0, "description": "arb: only, least net yield in basis points"},
     "capital": {"type": "number", "exclusiveMinimum": 0, "description": "arb: only, most a trade may cost"},
 }

@@ -204,7 +204,7 @@ async def test_the_other_messages(gateway: Any, seen: Seen) -> None:
         gateway.server.stop("the test is over")
         await hear(client, seen, "reconnect")
     assert seen.kinds >= set(schemas.SENT) - {
-        "delta", "orderbookSnapshot", "orderbookUpdate", "subscriptions", "error",
+        "delta", "orderbookSnapshot", "orderbookUpdate", "subscriptions", "error", "replayed",
     }  # fmt: skip
 
 
@@ -218,7 +218,8 @@ async def test_every_error(make_gateway: Any, seen: Seen, tmp_path: Path) -> Non
         [1], {"op": "unsubscribe", "channel": "top:BTC-USDT"}, {**on, "depth": 0}, {**on, "mode": "fast"},
         {**on, "interval": -1}, {**on, "format": "xml"}, {**on, "numbers": 1}, {**on, "slow": "drop"},
         {**on, "heartbeat": -3}, {**on, "stamps": 1}, {**on, "channel": "arb:BTC-USDT", "min_bp": -1},
-        {**on, "channel": "arb:BTC-USDT", "capital": 0}, {"op": "ping", "x": "y" * 20_000},
+        {**on, "channel": "arb:BTC-USDT", "capital": 0}, {**on, "from": 0}, {**on, "from": "yesterday"},
+        {"op": "ping", "x": "y" * 20_000},
     ]  # fmt: skip
     async with gateway.client() as client:
         for number, request in enumerate(requests):

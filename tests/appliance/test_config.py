@@ -132,7 +132,7 @@ def test_the_published_schema_is_the_code_and_holds_for_what_it_prints() -> None
     [
         (Gateway, GatewaySettings, {"shm_dir", "run_dir", "arb"}),
         (Http, HttpSettings, {"shm_dir", "run_dir", "websocket_port", "arb"}),
-        (Exchange, FeedSettings, {"shm_dir", "run_dir", "exchange"}),
+        (Exchange, FeedSettings, {"shm_dir", "run_dir", "exchange", "routes"}),
     ],
 )
 def test_a_table_offers_what_its_room_can_be_told(table: type, settings: type, filled_in: set[str]) -> None:

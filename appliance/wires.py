@@ -49,13 +49,14 @@ class Wires:
     def __init__(self, run_dir: Path, exchanges: Sequence[str], driver: Driver = "af_packet") -> None:
         number = zlib.crc32(str(run_dir.resolve()).encode())
         self.namespace = f"bookwire-{number:08x}"
+        self._number = number
         self._driver = driver
         self._at = {name: at for at, name in enumerate(exchanges)}
         self._stem = f"bw{number:08x}-"
         self._first = BENCHMARKS + (number % BLOCKS) * BLOCK
 
     def inside(self, command: Sequence[str], exchanges: Sequence[str]) -> list[str]:
-        """A command that plays exchanges, on their side: at all its addresses, with a certificate for them."""
+        """A command that plays exchanges, on their side: at all addresses, with a certificate for them."""
         names = [part for exchange in exchanges for one in self.names(exchange) for part in ("--name", one)]
         return ["ip", "netns", "exec", self.namespace, *command, "--host", "0.0.0.0", *names]
 
@@ -105,7 +106,8 @@ class Wires:
     def _pair(self, at: int) -> None:
         """Both ends up; the exchange's has its address, ours none: the kernel would reset our connections."""
         mine, other = f"{self._stem}{at}", f"{self._stem}{at}p"
-        _run("ip", "link", "add", mine, "type", "veth", "peer", "name", other)
+        index = str(interface_index(self._number, at))
+        _run("ip", "link", "add", mine, "index", index, "type", "veth", "peer", "name", other)
         for end in (mine, other):
             for feature, is_on in ethtool.offloads(end).items():
                 if is_on:  # else segments come larger than a frame, with half a checksum
@@ -127,6 +129,15 @@ class Wires:
 
     def _ours(self, at: int) -> str:
         return str(self._first + 4 * at + 2)
+
+
+def interface_index(number: int, at: int) -> int:
+    """Of the interface ``at`` (below 32) of a run ``number``: unlike its siblings in bits 11 to 15.
+
+    DPDK's af_packet driver joins the fanout group (process id ^ interface index) & 0xffff, one of a whole
+    network namespace: neighbours among both numbers meet in it, and the second is refused.
+    """
+    return (1 + (number & 0x3FFF)) << 16 | at << 11 | number >> 14 & 0x7FF
 
 
 def _at(url: str, host: str) -> str:

@@ -188,11 +188,11 @@ def _is_list(kind: Any) -> bool:
 def _check_names(config: Config, source: _File) -> None:
     """Exchanges must be ones that have facts; the same one twice is a slip."""
     for name in config.arb.fees:
-        if name not in {row.id for row in EXCHANGES}:
+        if name not in VENUES:
             raise UsageError(
                 f"exchange {name!r} is unknown",
                 where=source.where("arb", "fees", name),
-                do=suggestion(name, (row.id for row in EXCHANGES)),
+                do=suggestion(name, VENUES),
             )
     for path, names in (
         (("exchanges", "enabled"), config.exchanges.enabled),

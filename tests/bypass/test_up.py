@@ -111,7 +111,16 @@ def same(exchange: str, mine: Path, other: Path) -> bool:
 
 
 def test_five_exchanges_past_the_kernel(driver: str, tmp_path: Path) -> None:
-    arguments = ("--path", "dpdk", "--driver", driver, "--symbols", SYMBOL)
+    arguments = (
+        "--path",
+        "dpdk",
+        "--driver",
+        driver,
+        "--symbols",
+        SYMBOL,
+        "--exchanges",
+        ",".join(EXCHANGES),
+    )
     with running(*arguments, config=LEVELS) as box, ExitStack() as beside:
         for name in EXCHANGES:
             path = until(f"a status of {name}", lambda name=name: told(box, name)["datapath"])

@@ -21,13 +21,14 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
-from box import EXCHANGES, Box, running
+from box import Box, running
 
 from appliance.wires import Wires
 from dpdk_bindings import dpdk
 from handlers.errors import UnavailableError
 from handlers.shm import Book, ReadError, Segment
 
+EXCHANGES = ("binance", "coinbase", "okx", "bybit", "kraken")
 SYMBOL = "BTC-USDT"
 LEVELS = "[simulate]\nlevels = 200\n"
 PATIENCE_S = 60.0

@@ -43,6 +43,7 @@ def _about(text: str) -> Meta:
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1)]
 Poll = Literal["epoll", "busy"]
+DataPath = Literal["auto", "dpdk", "sockets"]
 POLL = "epoll sleeps when nothing comes; busy spins and needs a core of its own."
 
 
@@ -101,6 +102,26 @@ class Exchange(_Table, frozen=True):
         None
     )
     source_address: Annotated[str | None, _about("Local address of its connections and requests.")] = None
+    path: Annotated[
+        DataPath,
+        _about(
+            "auto: past the kernel where a device is named and works; dpdk: so or not at all (exit code 69)."
+        ),
+    ] = "auto"
+    device: Annotated[
+        str | None, _about("What DPDK drives: pci:0000:08:00.0, af_xdp:eth1, af_packet:eth1.")
+    ] = None
+    interface: Annotated[
+        str | None,
+        _about(
+            "The kernel's name of it: its addresses are taken over, or what bookwire nic apply wrote down."
+        ),
+    ] = None
+    addresses: Annotated[
+        tuple[str, ...], _about("IP addresses of the device with their prefix, instead of the interface's.")
+    ] = ()
+    hugepages: Annotated[bool, _about("False: DPDK works on ordinary pages, for trying things.")] = True
+    memory_mib: Annotated[Count | None, _about("Memory of DPDK. Default: 256, without hugepages 600.")] = None
 
 
 class Gateway(_Table, frozen=True):

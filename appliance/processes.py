@@ -56,7 +56,8 @@ class Child:
     """One process under supervision.
 
     ``command`` makes the argument list at each start (it may depend on what the last run said).
-    ``said`` gets the first line of its stdout, if the process is one that speaks.
+    ``said`` gets the first line of its stdout, if the process is one that speaks. ``given_up`` tells of an
+    exit code that is not among HOPELESS whether starting again would not mend it.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Child:
         cpu: int | None = None,
         log_file: Path | None = None,
         backoff: Backoff | None = None,
+        given_up: Callable[[int], bool] | None = None,
     ) -> None:
         self.name = name
         self.restarts = 0
@@ -83,6 +85,7 @@ class Child:
         self._cpu = cpu
         self._log_file = log_file
         self._backoff = backoff or Backoff()
+        self._given_up = given_up or (lambda code: False)
         self._dice = random.Random()
         self._process: asyncio.subprocess.Process | None = None
         self._stop = asyncio.Event()
@@ -102,7 +105,7 @@ class Child:
                 return
             lived_s = time.monotonic() - self.started_s
             failures = 1 if lived_s > self._backoff.healthy_s else failures + 1
-            if code in HOPELESS:
+            if code in HOPELESS or self._given_up(code):
                 self._log("process_given_up", process=self.name, exit_code=code)
                 self.hopeless.set()
                 return

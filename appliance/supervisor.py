@@ -13,21 +13,24 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
-from appliance import config_read, preflight
+from appliance import config_read, preflight, wires
 from appliance.config import Config, Exchange
 from appliance.observe import Observer
 from appliance.probe import answers
 from appliance.processes import Child
 from appliance.progress import Progress
+from appliance.wires import Driver, Wires
+from handlers import datapath
 from handlers.errors import UnavailableError
 from handlers.logs import DETAIL_VARIABLE, Log
 
@@ -50,6 +53,7 @@ class Options:
     table: bool = False  # the live table
     interval_s: float | None = None  # without a terminal: a table so often instead of once
     verbose: bool = False  # log lines of good running too
+    wires: Driver | None = None  # simulated exchanges are reached past the kernel, by this driver
 
 
 def command(*arguments: str) -> list[str]:
@@ -83,6 +87,9 @@ class Supervisor:
         self._observer = Observer(config.box.shm_dir, config.exchanges.enabled)
         self._started_s = time.monotonic()
         self._exit_code = 0
+        self._wires = (
+            Wires(config.box.run_dir, config.exchanges.enabled, options.wires) if options.wires else None
+        )
 
     async def run(self) -> int:
         """Until a signal, ``seconds``, or a process that cannot be started. Returns the exit code."""
@@ -102,21 +109,39 @@ class Supervisor:
     # Starting
 
     async def _start(self) -> None:
+        for name in self.config.exchanges.enabled:  # a new run tries again what failed in the last one
+            datapath.note_path(self.config.box.run_dir, name).unlink(missing_ok=True)
+        if self._wires:
+            self._wires.make()
         if self.options.simulate:
             await self._start_simulators()
         effective = self.config.box.run_dir / EFFECTIVE_NAME
         effective.write_text(config_read.to_toml(self.config), encoding="utf-8")
         given = ("--config", str(effective))
         for name in self.config.exchanges.enabled:
-            self._launch(f"feed {name}", command("feed", name, *given))
+            self._launch(f"feed {name}", command("feed", name, *given), partial(self._without_path, name))
         self._launch("gateway", command("gateway", *given))
         self._launch("http", command("http", *given))
         if self.config.record.enabled:
             self._launch("record", command("record", *given), vital=False)
 
-    def _launch(self, name: str, arguments: Sequence[str], *, vital: bool = True) -> None:
-        child = Child(name, lambda: arguments, log=self._log, environment=self._environment())
+    def _launch(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        given_up: Callable[[int], bool] | None = None,
+        *,
+        vital: bool = True,
+    ) -> None:
+        child = Child(
+            name, lambda: arguments, log=self._log, environment=self._environment(), given_up=given_up
+        )
         self._supervise(child, vital=vital)
+
+    def _without_path(self, exchange: str, code: int) -> bool:
+        """Whether its process ended because the demanded way past the kernel cannot be had, at the start."""
+        demanded = self.config.of(exchange).path == "dpdk" and code == UnavailableError.exit_code
+        return demanded and not self.ready and datapath.failure(self.config.box.run_dir, exchange) is not None
 
     def _environment(self) -> dict[str, str]:
         return child_environment(os.environ, verbose=self.options.verbose)
@@ -171,7 +196,8 @@ class Supervisor:
         def said(line: bytes) -> None:
             told = json.loads(line)
             for name in names:
-                self._simulators[name] = {**told["exchanges"][name], "ca_file": told["ca_file"]}
+                row = {**told["exchanges"][name], "ca_file": told["ca_file"]}
+                self._simulators[name] = self._wires.reached(row) if self._wires else row
             heard.set()
 
         def arguments() -> list[str]:
@@ -180,7 +206,8 @@ class Supervisor:
             if heard.is_set():  # again on the same ports: the feeds know those
                 known = (urlsplit(self._simulators[name]["rest_url"]).port for name in names)
                 ports = ["--ports", ",".join(map(str, known))]
-            return command("simulate", *played, *base, *ports)
+            play = command("simulate", *played, *base, *ports)
+            return self._wires.inside(play, names) if self._wires else play
 
         return Child(
             f"simulator {names[0]}" if len(names) == 1 else f"simulator of {len(names)}",
@@ -193,8 +220,12 @@ class Supervisor:
     def _with_simulated_addresses(self) -> Config:
         tables = dict(self.config.exchange)
         for name, told in self._simulators.items():
+            table = tables.get(name, Exchange())
+            if self._wires:
+                tables[name] = self._wires.table(name, table, told)
+                continue
             tables[name] = msgspec.structs.replace(
-                tables.get(name, Exchange()),
+                table,
                 websocket_url=told["websocket_url"],
                 rest_url=told["rest_url"],
                 ca_file=Path(told["ca_file"]),
@@ -305,7 +336,9 @@ class Supervisor:
             if isinstance(result, Exception) and not isinstance(result, BrokenPipeError):
                 self._log("task_failed", error=repr(result))
         self._observer.close()
-        clean(self.config)
+        clean(self.config, self._wires.source_address if self._wires else SIMULATED_SOURCE)
+        if self._wires:
+            self._wires.remove()
         if self.ready:
             ran_s = time.monotonic() - self._started_s
             print(f"stopped after {ran_s:.0f} s; nothing is left running", file=sys.stderr, flush=True)
@@ -316,10 +349,12 @@ async def _all(events: Iterable[asyncio.Event]) -> None:
         await event.wait()
 
 
-def clean(config: Config) -> None:
-    """Removes what killed processes of this run left; what was spent of an exchange's limits stays known."""
+def clean(config: Config, source: str = SIMULATED_SOURCE) -> None:
+    """Removes what killed processes of this run left; what was spent of an exchange's limits stays known,
+    except by ``source``, from which only simulated ones are asked.
+    """
     box = config.box
-    simulated = re.sub(r"[^0-9A-Za-z]", "_", SIMULATED_SOURCE)
+    simulated = re.sub(r"[^0-9A-Za-z]", "_", source)
     for name in config.exchanges.enabled:
         for path in (
             *box.shm_dir.glob(f"{name}.shm*"),
@@ -328,6 +363,7 @@ def clean(config: Config) -> None:
         ):
             path.unlink(missing_ok=True)
         (box.run_dir / f"{name}.status.json").unlink(missing_ok=True)
+        datapath.note_path(box.run_dir, name).unlink(missing_ok=True)
     for name in (EFFECTIVE_NAME, STATUS_NAME, "gateway.bell", "gateway.fifo", "record.status.json"):
         (box.run_dir / name).unlink(missing_ok=True)
     with suppress(OSError):
@@ -337,4 +373,6 @@ def clean(config: Config) -> None:
 def up(config: Config, options: Options) -> int:
     """Runs everything in the foreground; see Supervisor.run()."""
     preflight.check(config)
+    if options.wires:
+        wires.check()
     return asyncio.run(Supervisor(config, options).run())

@@ -16,6 +16,9 @@ GAUGES = frozenset(
     {"largest_frame_bytes", "receive_queue_bytes", "pending_bytes_peak", "chunks_used", "connections_open"}
 )
 GATEWAY_GAUGES = frozenset({"clients", "groups", "mirrors", "ring_lag_bytes", "segments_open"})
+DATAPATH_GAUGES = frozenset(
+    {"waiting_bytes", "connections", "time_waits", "link_up", "port_buffers_free", "port_link_mbps"}
+)
 LE_NS = [1 << octave for octave in range(7, 35)]  # 128 ns .. 17 s
 
 
@@ -32,7 +35,7 @@ class Exposition:
     def __init__(self) -> None:
         self._metrics: dict[str, tuple[str, str, list[str]]] = {}
 
-    def add(self, name: str, kind: str, text: str, value: float, **labels: str) -> None:
+    def add(self, name: str, kind: str, text: str, value: float, /, **labels: str) -> None:
         """One sample of a gauge or counter."""
         self._samples(name, kind, text).append(f"{PREFIX}{name}{_labels(labels)} {_value(value)}")
 
@@ -155,6 +158,7 @@ def _feed_status(out: Exposition, exchange: str, status: Mapping[str, Any]) -> N
             exchange=exchange,
             reason=str(reason),
         )
+    _datapath(out, exchange, status.get("datapath", {}))
     rest = status.get("rest", {})
     out.add(
         "rest_requests_total", "counter", "REST requests sent.", rest.get("requests", 0), exchange=exchange
@@ -171,6 +175,33 @@ def _feed_status(out: Exposition, exchange: str, status: Mapping[str, Any]) -> N
             "rest_weight_used_ratio", "gauge", "REST weight used of the budget.",
             rest.get("used", 0) / rest["limit"], exchange=exchange,
         )  # fmt: skip
+
+
+def _datapath(out: Exposition, exchange: str, told: Mapping[str, Any]) -> None:
+    """Sockets or past the kernel, and what the network past it counts."""
+    if not told:
+        return
+    fell = str("reason" in told).lower()
+    out.add(
+        "datapath_info", "gauge", "How frames come in; fell_back: past the kernel was wanted and failed.", 1,
+        exchange=exchange, kind=told["kind"], fell_back=fell,
+    )  # fmt: skip
+    for name, value in told.get("counters", {}).items():
+        if name.startswith("drop_"):
+            reason = name.removeprefix("drop_")
+            text = "Frames and segments past the kernel that were dropped, by reason."
+            out.add("datapath_drops_total", "counter", text, value, exchange=exchange, reason=reason)
+        elif name in DATAPATH_GAUGES:
+            out.add(
+                f"datapath_{name}",
+                "gauge",
+                f"Of the network past the kernel: {name}.",
+                value,
+                exchange=exchange,
+            )
+        else:
+            text = f"Of the network past the kernel: {name}."
+            out.add(f"datapath_{name}_total", "counter", text, value, exchange=exchange)
 
 
 def _gateway(out: Exposition, stats: observe.GatewayStats) -> None:

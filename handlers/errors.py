@@ -2,7 +2,8 @@
 
 SetupError            78  the configuration cannot work
 ├── UsageError        64  a name that nobody knows (exchange, symbol)
-└── UnavailableError  69  something outside is missing (shared memory, CA file, REST answer)
+├── UnavailableError  69  something outside is missing (shared memory, CA file, REST answer)
+└── FallBackError     71  the way past the kernel failed: start again, over sockets
 """
 
 from __future__ import annotations
@@ -30,3 +31,9 @@ class UnavailableError(SetupError):
     """Something the process needs is not there now."""
 
     exit_code = 69
+
+
+class FallBackError(SetupError):
+    """The network past the kernel failed; the process that is started next takes sockets by itself."""
+
+    exit_code = 71

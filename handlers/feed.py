@@ -17,6 +17,7 @@ import orjson
 
 from handlers.backoff import Backoff
 from handlers.budget import SharedBudget
+from handlers.datapath import Datapath
 from handlers.errors import SetupError, UnavailableError
 from handlers.facts import Instrument, Venue
 from handlers.keeper import Keeper
@@ -39,13 +40,17 @@ def run(settings: FeedSettings) -> int:
     """Keeps the exchange's books until told to stop. Returns 0, or the code of what prevented it."""
     log = Log("feed", exchange=settings.exchange)
     try:
-        return asyncio.run(_main(settings, log))
+        datapath = Datapath(settings, log)
+        try:
+            return asyncio.run(_main(settings, datapath, log))
+        finally:
+            datapath.close()
     except SetupError as error:
         log("cannot_start", what=error.what, where=error.where or None, do=error.do or None)
         return error.exit_code
 
 
-async def _main(settings: FeedSettings, log: Log) -> int:
+async def _main(settings: FeedSettings, datapath: Datapath, log: Log) -> int:
     venue = venue_of(settings.exchange)
     task = asyncio.current_task()
     assert task is not None
@@ -59,10 +64,11 @@ async def _main(settings: FeedSettings, log: Log) -> int:
             books = choose(
                 venue, listed, settings.symbols, lambda name: log("symbol_not_listed", symbol=name)
             )
-            return await _keep(affordable(venue, len(books)), settings, rest, books, log)
+            return await _keep(affordable(venue, len(books)), settings, datapath, rest, books, log)
     except OSError as error:
         raise UnavailableError(str(error), where=str(settings.run_dir), do="make it writable") from error
     except asyncio.CancelledError:
+        datapath.stopped()
         log.detail("stopped")
         return 0
     finally:
@@ -103,10 +109,17 @@ def address_permit(venue: Venue, settings: FeedSettings) -> Callable[[], bool]:
     return lambda: budget.take() == 0
 
 
-async def _keep(venue: Venue, settings: FeedSettings, rest: Rest, books: list[Instrument], log: Log) -> int:
+async def _keep(
+    venue: Venue,
+    settings: FeedSettings,
+    datapath: Datapath,
+    rest: Rest,
+    books: list[Instrument],
+    log: Log,
+) -> int:
     service = Service()
     shards = shard(venue, [row.native for row in books], CONNECTIONS_MAX)
-    native = NativeFeed(venue, settings, len(books), len(shards) + 1)
+    native = NativeFeed(venue, settings, len(books), len(shards) + 1, datapath.handle)
     try:
         index = {row.native: native.add_book(row) for row in books}
         permit = address_permit(venue, settings)
@@ -117,8 +130,8 @@ async def _keep(venue: Venue, settings: FeedSettings, rest: Rest, books: list[In
             )
             for name in symbols:
                 native.bind(index[name], connection)
-        keeper = Keeper(venue, settings, native, rest, books, lines, log)
-        native.start()
+        keeper = Keeper(venue, settings, native, rest, books, lines, datapath, log)
+        await datapath.start(native)
         attending = asyncio.create_task(_attend(service, native, keeper))
         log.detail(
             "started",
@@ -126,9 +139,10 @@ async def _keep(venue: Venue, settings: FeedSettings, rest: Rest, books: list[In
             connections=len(lines),
             segment=settings.segment_path,
             pid=os.getpid(),
+            path=datapath.kind,
         )
         try:
-            await keeper.run()
+            await datapath.guarded(keeper.run())
         finally:
             attending.cancel()
             service.tell("STOPPING=1")

@@ -17,6 +17,7 @@ from typing import Any
 from handlers import status
 from handlers._ffi import lib
 from handlers.budget import SharedBudget
+from handlers.datapath import Datapath
 from handlers.dialling import DialError, Dialler
 from handlers.doorbell import Doorbell
 from handlers.facts import Instrument, Venue
@@ -84,6 +85,7 @@ class Keeper:
         rest: Rest,
         books: Sequence[Instrument],
         lines: list[Line],
+        datapath: Datapath,
         log: Log,
     ) -> None:
         self.venue = venue
@@ -92,6 +94,7 @@ class Keeper:
         self._native = native
         self._rest = rest
         self._rows = books
+        self._datapath = datapath
         self._log = log
         self._dialler = Dialler(venue, settings.websocket_url, rest)
         self._connects = SharedBudget(
@@ -154,7 +157,10 @@ class Keeper:
 
     def _connection_event(self, event: Event, connection: int, now: float) -> None:
         line = self._lines.at(connection)
+        if event.type == lib.BW_EVENT_CONNECTED:
+            self._datapath.connected()
         if event.type == lib.BW_EVENT_CLOSED:
+            self._datapath.closed(event.code)
             self._closed(event, connection, line, now)
         elif line is None or event.type == lib.BW_EVENT_QUARANTINE:
             self._note(event)
@@ -222,7 +228,8 @@ class Keeper:
             self._reconnects[error.cause] += 1
             line.not_dialled(str(error), time.monotonic(), retry_s=error.retry_s)
             return
-        self._native.connect(line.connection, endpoint, self._settings.source_address)
+        self._datapath.dialled()
+        self._native.connect(line.connection, endpoint, self._datapath.source_address)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -276,5 +283,6 @@ class Keeper:
                 **status.budget(self._rest.budget.state()),
             },
             "connects": status.budget(self._connects.state()),
+            "datapath": self._datapath.status(),
             "events_dropped": self._native.events_dropped,
         }

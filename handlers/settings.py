@@ -32,6 +32,15 @@ class FeedSettings:
     pending_bytes: int | None = None  # for deltas that wait for their snapshot, all books together
     raw_ring_bytes: int | None = None  # a second ring, of raw frames, for a recorder; a power of two
     source_address: str | None = None  # local address of connections and REST; budgets count by it
+    path: Literal["auto", "dpdk", "sockets"] = (
+        "auto"  # auto: past the kernel where a device is named and works
+    )
+    device: str | None = None  # as dpdk_bindings.devices lists them
+    interface: str | None = None  # the kernel's name, whose addresses are taken over
+    addresses: tuple[str, ...] = ()  # with prefix, instead of the interface's
+    routes: tuple[tuple[str, str | None], ...] = ()  # destination and gateway, instead of the interface's
+    hugepages: bool = True
+    memory_mib: int | None = None
 
     def __post_init__(self) -> None:
         if self.poll not in ("epoll", "busy"):

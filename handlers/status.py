@@ -11,6 +11,8 @@
     rest         {requests, failures, used, limit, venue_used, snapshots, waiting,
                   breaker: {open_until (s, 0 = closed), reason}}
     connects     {used, limit, breaker: ...}: connection attempts in the window, all processes
+    datapath     {kind (sockets, dpdk), wanted (path), device, reason: why sockets where a device is named,
+                  counters of the network past the kernel, {name: count}; drops by reason as drop_*}
     events_dropped: events the native loop could not hand over
 """
 

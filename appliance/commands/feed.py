@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from appliance.commands import add_config, config_of
+from appliance.commands.nic import STATE_DIR
 from appliance.config import Config
+from appliance.nic import Record
 from appliance.placement import core_of
 from handlers.registry import venue
 from handlers.settings import FeedSettings
@@ -29,14 +33,26 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def settings(config: Config, exchange: str) -> FeedSettings:
     """What the exchange's process is told."""
-    own = config.of(venue(exchange).id)
+    own = msgspec.structs.asdict(config.of(venue(exchange).id))
+    if own["device"] and own["interface"] and not own["addresses"]:
+        own |= taken_over(own["interface"])
     return FeedSettings(
         exchange=exchange,
         shm_dir=config.box.shm_dir,
         run_dir=config.box.run_dir,
         raw_ring_bytes=RAW_RING_BYTES if config.record.raw else None,
-        **msgspec.structs.asdict(own),
+        **own,
     )
+
+
+def taken_over(interface: str, state_dir: Path = STATE_DIR) -> dict[str, tuple[Any, ...]]:
+    """Addresses and routes that the kernel had before `bookwire nic apply` took them; {} where it did not."""
+    path = state_dir / f"{interface}.json"
+    if not path.exists():
+        return {}
+    record = Record.read(path)
+    taken = tuple(step.name for step in record.steps[: record.begun] if step.kind == "address")
+    return {"addresses": taken, "routes": tuple(record.routes)} if taken else {}
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -74,6 +74,7 @@ def _exchange(config: Config, exchange: ExchangeView, now_ns: int) -> dict[str, 
         "connections": exchange.counters.get("connections_open", 0),
         "uptime_s": round(exchange.uptime_s, 1),
         "breakers": breakers(feed, now_ns / 1e9),
+        "path": feed.get("datapath", {}),
     }
 
 
@@ -117,6 +118,11 @@ def _print(told: dict[str, Any]) -> None:
         for breaker in row["breakers"]:
             of = {"rest": "REST", "connects": "connecting"}[breaker["of"]]
             print(f"          {of} stands still for {breaker['seconds']:.0f} s more: {breaker['reason']}")
+        if "device" in (path := row["path"]):
+            print(
+                f"          {path['kind']}" + (f" {path['device']}" if path["kind"] == "dpdk" else ""), end=""
+            )
+            print(f" instead of {path['device']}: {path['reason']}" if "reason" in path else "")
         for book in row["not_live"]:
             print(f"          {book['symbol']} {book['state']}: {book['reason']}")
     for each in told["up"].get("processes", []):

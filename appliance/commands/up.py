@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import get_args
 
 import msgspec
 
 from appliance.commands import add_config, config_of, words
+from appliance.config import DataPath, Exchange
 from appliance.supervisor import Options, up
+from appliance.wires import Driver
 from handlers.registry import VENUES
 
 EXAMPLES = """
@@ -20,6 +23,7 @@ EXAMPLES = """
   bookwire up --simulate --seconds 60            stop by itself a minute after it is ready
   bookwire up --simulate -v                      with every step of every process on stderr
   bookwire up --exchanges okx,kraken --symbols BTC,ETH-USDT
+  bookwire up --simulate --path dpdk             root: each exchange's process past the kernel, over veth
   bookwire up --config bookwire.toml --port 9081 --http-port 9080
 """
 
@@ -34,6 +38,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="BTC-USDT, *-USDT, BTC (in the usual quote and USDT), kraken:BTC-USD",
     )
     parser.add_argument("--rate", type=float, metavar="N", help="simulated updates a second and symbol")
+    parser.add_argument(
+        "--path",
+        choices=get_args(DataPath),
+        help="instead of every exchange's own path; dpdk with --simulate: over wires made for it (root)",
+    )
+    parser.add_argument(
+        "--driver",
+        choices=get_args(Driver),
+        default="af_packet",
+        help="of those wires (default: %(default)s)",
+    )
     parser.add_argument("--seed", type=int, metavar="N", help="of the simulated order flow")
     parser.add_argument(
         "--host", metavar="ADDRESS", help="listen here with both servers (default: 127.0.0.1)"
@@ -69,6 +84,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.simulate and not symbols:
         listed = msgspec.structs.replace(config.exchanges, symbols=config.simulate.symbols)
         config = msgspec.structs.replace(config, exchanges=listed)
+    if arguments.path is not None:
+        given = {name: config.exchange.get(name, Exchange()) for name in config.exchanges.enabled}
+        tables = {name: msgspec.structs.replace(own, path=arguments.path) for name, own in given.items()}
+        config = msgspec.structs.replace(config, exchange={**config.exchange, **tables})
     table = sys.stdout.isatty() if arguments.top is None else arguments.top
     options = Options(
         simulate=arguments.simulate,
@@ -77,5 +96,6 @@ def run(arguments: argparse.Namespace) -> int:
         table=table and not arguments.json,
         interval_s=arguments.interval,
         verbose=arguments.verbose,
+        wires=arguments.driver if arguments.simulate and arguments.path == "dpdk" else None,
     )
     return up(config, options)

@@ -73,6 +73,13 @@ def _add_server_arguments(parser: argparse.ArgumentParser, default: SimulatorSet
     )
     parser.add_argument("--host", default=default.host, help="address to listen on (default: %(default)s)")
     parser.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="name or address that the certificate is for beside the local ones, repeatable",
+    )
+    parser.add_argument(
         "--port",
         type=int,
         default=default.port,
@@ -127,6 +134,7 @@ def settings_from(arguments: argparse.Namespace) -> SimulatorSettings:
         levels=arguments.levels,
         state_dir=arguments.state_dir,
         host=arguments.host,
+        names=tuple(arguments.name),
         port=arguments.port,
         ports=arguments.ports,
         faults=arguments.faults,

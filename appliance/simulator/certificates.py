@@ -1,7 +1,7 @@
 """A test certificate authority of the simulator's own, made at first use and kept in its state directory.
 
 `ca.pem` is what clients trust; `ca.key` (mode 0600) never leaves the directory. The server's certificate is
-issued anew at each start for localhost, 127.0.0.1 and ::1.
+issued anew at each start for localhost, 127.0.0.1, ::1 and what else the settings name.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def open_authority(state_dir: Path) -> tuple[trustme.CA, Path]:
         return authority, certificate_file
 
 
-def server_context(authority: trustme.CA) -> ssl.SSLContext:
-    """A TLS 1.2/1.3 server context with a fresh certificate for the local names."""
+def server_context(authority: trustme.CA, names: tuple[str, ...] = ()) -> ssl.SSLContext:
+    """A TLS 1.2/1.3 server context with a fresh certificate for the local names and `names`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    authority.issue_cert(*NAMES).configure_cert(context)
+    authority.issue_cert(*NAMES, *names).configure_cert(context)
     return context
 
 

@@ -113,7 +113,7 @@ class Simulator:
         """Make or open the test CA and listen. Raises SimulatorError."""
         try:
             authority, self.ca_file = open_authority(self.settings.state_dir)
-            context = server_context(authority)
+            context = server_context(authority, self.settings.names)
         except OSError as error:
             raise SimulatorError(
                 f"state directory {self.settings.state_dir}: {error}", BAD_CONFIGURATION

@@ -13,8 +13,8 @@ class SimulatorSettings:
     `symbols` are canonical (BTC-USDT), or a bare base (BTC) which takes each exchange's usual quote, or
     EXCHANGE:SYMBOL for one exchange only. `rate` is updates per second and book. `levels` is per side.
     `options` are of the form EXCHANGE.NAME=VALUE, such as bitget.form=2025: one of the ways an exchange can
-    be played in. `port` 0 takes free ports, otherwise the exchanges take port, port + 1, ... in their order;
-    `ports` names each one's instead.
+    be played in. `names` are what the certificate is for beside the local names. `port` 0 takes free ports,
+    otherwise the exchanges take port, port + 1, ... in their order; `ports` names each one's instead.
     """
 
     exchanges: tuple[str, ...] = ("binance", "coinbase", "okx", "bybit", "kraken")
@@ -25,6 +25,7 @@ class SimulatorSettings:
     burst: int = 8
     state_dir: Path = Path("simulator-state")
     host: str = "127.0.0.1"
+    names: tuple[str, ...] = ()
     port: int = 0
     ports: tuple[int, ...] = ()
     faults: Path | None = None

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from appliance.wires import interface_index
 from dpdk_bindings import dpdk
 
 HERE = Path(__file__).parent
@@ -73,7 +74,9 @@ class Lab:
         number = len(self.wires)
         mine = f"bw{os.getpid() % 100000}x{number}"
         theirs = f"bv{number}"
-        run("ip", "link", "add", mine, "type", "veth", "peer", "name", theirs, "netns", self.namespace)
+        index = interface_index(os.getpid(), number)
+        peer = ("type", "veth", "peer", "name", theirs, "netns", self.namespace)
+        run("ip", "link", "add", mine, "index", index, *peer)
         run("ip", "link", "set", mine, "up")
         run("ip", "-n", self.namespace, "link", "set", theirs, "up")
         run("ip", "-n", self.namespace, "addr", "add", f"10.98.{number}.1/24", "dev", theirs)

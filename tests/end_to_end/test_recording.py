@@ -15,7 +15,7 @@ import aiohttp
 import numpy as np
 import psutil
 import pytest
-from box import EXCHANGES, Box, running
+from box import Box, running
 from play import until
 
 from handlers import shm_layout as layout
@@ -24,6 +24,7 @@ from handlers.journal import BlockType, JournalFile, files_of
 from handlers.replay import processes, replay
 
 KILLS = 10
+EXCHANGES = ("binance", "coinbase", "okx", "bybit", "kraken")  # whose every update is one of a book
 CONFIG = "[record]\nenabled = false\nraw = true\n[simulate]\nlevels = 200\n"
 
 
@@ -95,7 +96,7 @@ async def start(box: Box) -> asyncio.subprocess.Process:
 
 async def record(seconds: float, pause_s: float) -> dict[str, Any]:
     """Runs a box, kills its recorder KILLS times; what the exchanges and the recording say."""
-    with running(config=CONFIG) as box:
+    with running("--exchanges", ",".join(EXCHANGES), config=CONFIG) as box:
         directory = box.run_dir / "data" / "simulated" / "record"
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=box.tls())) as session:
             await order(box, session, "pause")

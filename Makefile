@@ -19,7 +19,8 @@ NATIVE := $(shell find dpdk_bindings handlers gateway \( -name '*.c' -o -name '*
 .DEFAULT_GOAL := help
 FORCE:
 
-.PHONY: FORCE help run test test-c test-long bench check lint types analyse house fmt build peers history lock schema docs clean
+.PHONY: FORCE help run test test-c test-long bench check lint types analyse house fmt build peers history lock schema docs \
+        clean ansible wheel deb
 
 help:
 	@echo 'make run        21 simulated exchanges, the gateway and a live table of tops (set-up included)'
@@ -30,6 +31,7 @@ help:
 	@echo 'make history    pyarrow and duckdb, for Parquet and /v1/history (300 MB installed)'
 	@echo 'make fmt        format Python'
 	@echo 'make build      what the others build first    make clean   forget it all'
+	@echo 'make ansible    its linter at the production profile, syntax, the roles  make wheel|deb   packages in dist/'
 	@echo 'make build DPDK=1   and DPDK with it: the way past the kernel (installs libdpdk-dev)'
 
 run: build
@@ -79,6 +81,7 @@ $(VENV)/.system-test: scripts/system
 	@touch $@
 
 test: $(VENV)/.system-test $(VENV)/.locked-dev build test-c peers
+	@$(MAKE) --no-print-directory .ansible/.lock || echo 'bookwire: no Ansible to be had; its tests will skip' >&2
 	@$(BIN)/pytest -m 'not long' $(ARGS)
 
 test-long: $(VENV)/.system-test $(VENV)/.locked-dev build peers
@@ -102,6 +105,27 @@ peers: $(VENV)/.locked
 			echo "bookwire: no .$$each to be had; the tests against them will skip" >&2; \
 		fi; \
 	done
+
+# Ansible and its linter, in an environment of their own: .ansible.
+.ansible/.lock: ansible/requirements.lock
+	@echo 'bookwire: installing Ansible (.ansible) ...' >&2
+	@[ -x .ansible/bin/pip ] || $(PYTHON) -m venv .ansible
+	@.ansible/bin/pip install --quiet --require-hashes -r ansible/requirements.lock
+	@cp ansible/requirements.lock $@
+
+ansible: .ansible/.lock $(VENV)/.locked-dev
+	@$(BIN)/pytest -q tests/ansible $(ARGS)
+
+# For this machine's Python and C library; without DPDK, whose library differs from one Debian to the next.
+wheel: $(VENV)/.locked
+	@mkdir -p build/wheel dist
+	@$(BIN)/pip wheel --quiet . --no-deps --no-build-isolation --wheel-dir dist \
+		-Csetup-args=-Ddpdk=disabled -Cbuild-dir=build/wheel
+	@ls -t dist/*.whl | head -n 1
+
+# The same with all libraries that the lock names, and the units: installs without a package index.
+deb: wheel
+	@scripts/deb
 
 bench: $(VENV)/.locked-dev build peers
 	@$(BIN)/python -m bench $(ARGS)
@@ -157,4 +181,4 @@ schema: build
 	@$(BIN)/python -m gateway.asyncapi docs
 
 clean:
-	@rm -rf build $(VENV) .peers .peers-old .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	@rm -rf build $(VENV) .peers .peers-old .ansible .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

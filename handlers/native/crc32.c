@@ -8,7 +8,10 @@
 #define FOLD_BYTES_MIN 64u
 
 static uint32_t table[SLICES][256];
-static bool has_clmul, can_join;
+#if defined(__x86_64__)
+static bool has_clmul;
+#endif
+static bool can_join;
 static uint32_t shift_by[BW_CRC32_JOINED_MAX + 1]; /* x^(8n - 33): what moves a remainder up by n bytes */
 
 __attribute__((constructor)) static void make_tables(void) {

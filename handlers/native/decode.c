@@ -6,20 +6,17 @@
 
 #define LAYOUT_CREDIT_FIRST 32 /* a few kinds of frames can be learned before any has paid */
 
+#if defined(__x86_64__)
 /* What the CPU can do beyond every CPU, as far as a variant of the walk is compiled for it. */
 static bool cpu_has(const char *variant) {
-#if defined(__x86_64__)
     __builtin_cpu_init();
     /* a CPU with BMI2 has LZCNT too, for which compilers differ in the name */
     bool avx2 =
         __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
     if (strcmp(variant, "avx2") == 0) return avx2;
     return avx2 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
-#else
-    (void)variant;
-    return false;
-#endif
 }
+#endif
 
 static void choose_variant(bw_decoder *decoder) {
     decoder->walk = bw_decode_walk_portable;

@@ -90,3 +90,9 @@ def test_prometheus_takes_the_rules() -> None:
         ["promtool", "check", "rules", str(RULES)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_alert_has_its_runbook() -> None:
+    alerts = re.findall(r"^\s+- alert: (\w+)", RULES.read_text(), re.MULTILINE)
+    operations = (MONITORING.parents[1] / "docs" / "operations.md").read_text()
+    assert re.findall(r"^\| `(Bookwire\w+)` \|", operations, re.MULTILINE) == alerts

@@ -13,6 +13,7 @@ from handlers.registry import EXCHANGES
 
 PPM_PER_PERCENT = 10_000
 EXCHANGES_MAX = 32  # BW_EXCHANGES_MAX
+UNKNOWN_PPM = 1_000_000_000  # a thousand times the price: nothing pays where nobody knows the fee
 
 
 @cache
@@ -23,11 +24,15 @@ def shipped() -> dict[str, float]:
 
 
 def taker_ppm(instead: Mapping[str, float]) -> tuple[int, ...]:
-    """Taker fees in millionths by exchange number; ``instead`` in percent by exchange id."""
+    """Taker fees in millionths by exchange number; ``instead`` in percent by exchange id.
+
+    An exchange of one's own has none until ``[arb.fees]`` names it, and takes no part until then.
+    """
     fees = {**shipped(), **instead}
     by_number = [0] * EXCHANGES_MAX
     for row in EXCHANGES:
-        by_number[row.number] = round(fees[row.id] * PPM_PER_PERCENT)
+        known = row.id in fees
+        by_number[row.number] = round(fees[row.id] * PPM_PER_PERCENT) if known else UNKNOWN_PPM
     return tuple(by_number)
 
 

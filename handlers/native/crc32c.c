@@ -10,7 +10,9 @@
 #define POLYNOMIAL 0x82f63b78u /* reflected */
 
 static uint32_t table[256];
+#if defined(__x86_64__)
 static bool has_instruction;
+#endif
 
 __attribute__((constructor)) static void make_table(void) {
     for (uint32_t i = 0; i < 256; i++) {

@@ -22,7 +22,7 @@ def test_each_symbol_is_asked_once_within_the_pace() -> None:
             requested.take(0.0)
     assert requested.waiting == 2
     assert asked(requested, 0.05) == []
-    assert asked(requested, 0.2, 0.25) == ["B"]
+    assert "B" in asked(requested, 0.2, 0.31)  # before or behind A's second wish, which is jittered
 
 
 def test_what_did_not_help_or_never_came_is_asked_again_later() -> None:

@@ -26,14 +26,18 @@ def test_ready_means_every_book_is_live_and_after_a_signal_nothing_is_left(numbe
         with box.observer() as observer:
             assert all(exchange.all_live for exchange in observer.look())
         family = box.family()
-        assert len(family) == 1 + 1 + 5 + 3  # itself, the simulator, feeds, gateway, http, the recorder
+        assert len(family[0].children()) == 1 + 5 + 3  # the simulator, feeds, gateway, http, the recorder
         process = box.process
         assert process
         process.send_signal(number)
         assert process.wait(timeout=20) == 0
         assert [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE] == []
         assert not box.shm_dir.exists()
-        assert {path.name for path in box.run_dir.iterdir()} == {"test.toml", "simulator"}
+        assert {path.name for path in box.run_dir.iterdir()} == {
+            "test.toml",
+            "simulator",
+            "data",
+        }  # a recording stays
     finally:
         box.stop()
 

@@ -293,7 +293,9 @@ here was run against a live exchange.
 Symbols come from the exchange's own list at start. `BTC-USDT`, `BTC/USDT`, `btc-usdt` and the exchange's
 own form name the same thing; a bare `BTC` is BTC in the exchange's usual quote and in USDT, whichever it
 lists: `BTC-USD` and `BTC-USDT` at Coinbase. They stay books of their own, and merged channels never mix
-them. Only what trades can be chosen; an unknown name ends the process with code 64 and the nearest names.
+them. Only what trades can be chosen; an unknown pair or pattern ends the process with code 64 and the nearest
+names. A bare name that an exchange does not list is left out there and logged (`symbol_not_listed`), as long
+as it lists any of the others.
 
 `BTC-USDT` is spot. Perpetuals have names of their own: `BTC-USDC-PERPETUAL` is settled in USDC,
 `BTC-PERPETUAL` in BTC (its quantities are US dollars). They are served under their exchange

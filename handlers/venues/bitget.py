@@ -111,6 +111,7 @@ VENUE = Venue(
         connections=100,
         lifetime_s=24 * 3600,
     ),
+    snapshot_levels=1000,  # `maxdepth`; what becomes of levels pushed out of it is not documented
     levels_expected=500,
     levels_max=2048,
     quiet_floor_s=120.0,

@@ -194,14 +194,18 @@ static void stuck(const way *w, uint64_t at) {
         if (stack.drop[i]) fprintf(stderr, " %s %llu", bw_drop_name(i), (unsigned long long)stack.drop[i]);
     }
     fprintf(stderr,
-            "; waiting %llu, connections %llu, no memory %llu, free buffers %llu, missed %llu, no buffer "
-            "%llu, sent %llu "
-            "of %llu, full %llu, no mbuf %llu\n",
+            "; frames %llu of %llu, segments %llu, bytes %llu, waiting %llu, connections %llu, drops inside lwIP "
+            "%llu, no memory %llu, challenges %llu, free buffers %llu, missed %llu, no buffer %llu, errors %llu, "
+            "sent %llu of %llu, full %llu, no mbuf %llu\n",
+            (unsigned long long)stack.frames, (unsigned long long)port.frames,
+            (unsigned long long)stack.segments, (unsigned long long)stack.bytes,
             (unsigned long long)stack.waiting_bytes, (unsigned long long)stack.connections,
-            (unsigned long long)stack.no_memory, (unsigned long long)port.buffers_free,
+            (unsigned long long)stack.stack_drops, (unsigned long long)stack.no_memory,
+            (unsigned long long)stack.challenges, (unsigned long long)port.buffers_free,
             (unsigned long long)port.missed, (unsigned long long)port.no_buffer,
-            (unsigned long long)port.frames_sent, (unsigned long long)stack.frames_sent,
-            (unsigned long long)port.send_full, (unsigned long long)port.send_no_mbuf);
+            (unsigned long long)port.receive_errors, (unsigned long long)port.frames_sent,
+            (unsigned long long)stack.frames_sent, (unsigned long long)port.send_full,
+            (unsigned long long)port.send_no_mbuf);
     exit(1);
 }
 

@@ -10,6 +10,7 @@ from typing import Any
 from gateway import observe
 from gateway.directory import Carrier, SegmentDirectory
 from gateway.settings import HttpSettings
+from hw import clock
 
 PREFIX = "bookwire_"
 GAUGES = frozenset(
@@ -20,6 +21,8 @@ DATAPATH_GAUGES = frozenset(
     {"waiting_bytes", "connections", "time_waits", "link_up", "port_buffers_free", "port_link_mbps"}
 )
 LE_NS = [1 << octave for octave in range(7, 35)]  # 128 ns .. 17 s
+LE_BUDGET_NS = [1 << octave for octave in range(4, 25)]  # 16 ns .. 17 ms
+LE_GAP_US = [1 << octave for octave in range(10, 33)]  # 1 ms .. 72 minutes
 
 
 def product_version() -> str:
@@ -39,18 +42,33 @@ class Exposition:
         """One sample of a gauge or counter."""
         self._samples(name, kind, text).append(f"{PREFIX}{name}{_labels(labels)} {_value(value)}")
 
-    def histogram(self, name: str, text: str, buckets: list[int], sum_ns: float, **labels: str) -> None:
-        """A histogram in seconds from counts by native bucket."""
+    def histogram(
+        self,
+        name: str,
+        text: str,
+        buckets: list[int],
+        total: float | None = None,
+        *,
+        edges: list[int] = LE_NS,
+        per_s: float = 1e9,
+        **labels: str,
+    ) -> None:
+        """A histogram in seconds from counts by native bucket; these and ``edges`` are in units of which
+        a second has ``per_s``.
+
+        ``total`` is the sum of all that was measured; None: as if each stood at its bucket's floor.
+        """
         samples = self._samples(name, "histogram", text)
         below = list(accumulate(buckets))
         floors = observe.histogram_floors()
-        for le_ns in LE_NS:
-            at = sum(1 for floor in floors if floor < le_ns) - 1
-            samples.append(
-                f"{PREFIX}{name}_bucket{_labels({**labels, 'le': _value(le_ns / 1e9)})} {below[at]}"
-            )
+        if total is None:
+            total = sum(count * floor for count, floor in zip(buckets, floors, strict=True))
+        for edge in edges:
+            at = sum(1 for floor in floors if floor < edge) - 1
+            labelled = _labels({**labels, "le": _value(edge / per_s)})
+            samples.append(f"{PREFIX}{name}_bucket{labelled} {below[at]}")
         samples.append(f"{PREFIX}{name}_bucket{_labels({**labels, 'le': '+Inf'})} {below[-1]}")
-        samples.append(f"{PREFIX}{name}_sum{_labels(labels)} {_value(sum_ns / 1e9)}")
+        samples.append(f"{PREFIX}{name}_sum{_labels(labels)} {_value(total / per_s)}")
         samples.append(f"{PREFIX}{name}_count{_labels(labels)} {below[-1]}")
 
     def _samples(self, name: str, kind: str, text: str) -> list[str]:
@@ -128,18 +146,45 @@ def _feed(out: Exposition, carrier: Carrier, settings: HttpSettings) -> None:
             exchange=exchange,
             state=verifier,
         )
-    for stage, buckets in observe.stage_buckets(carrier).items():
-        middles = zip(buckets, observe.histogram_floors(), strict=True)
-        about = sum(count * floor for count, floor in middles)
-        out.histogram(
-            "stage_latency_seconds", "Time spent in a stage.", buckets, about, exchange=exchange, stage=stage
-        )
+    _times(out, carrier)
     if settings.symbol_labels:
         for symbol, state, sequence in observe.book_rows(carrier):
             out.add(
                 "book_sequence", "gauge", "Our sequence number of the book.", sequence,
                 exchange=exchange, symbol=symbol, state=state,
             )  # fmt: skip
+
+
+def _times(out: Exposition, carrier: Carrier) -> None:
+    """Stages that every message passes, the finer ones that some are measured in, and gaps of books."""
+    exchange = carrier.exchange.id
+    for stage, buckets in observe.stage_buckets(carrier).items():
+        out.histogram(
+            "stage_latency_seconds", "Time spent in a stage.", buckets, exchange=exchange, stage=stage
+        )
+    for stage, buckets in observe.budget_buckets(carrier).items():
+        text = "Time from one stage's border to the next, of one message in eight."
+        out.histogram("budget_seconds", text, buckets, edges=LE_BUDGET_NS, exchange=exchange, stage=stage)
+    out.histogram(
+        "gap_seconds", "How long a book that had been live was not.", observe.gap_buckets(carrier),
+        edges=LE_GAP_US, per_s=1e6, exchange=exchange,
+    )  # fmt: skip
+
+
+def _clock(out: Exposition) -> None:
+    """What the kernel's clock discipline says; exchange delays can be no truer than this clock."""
+    try:
+        state = clock.synchronisation()
+    except OSError:
+        return  # a sandbox may forbid adjtimex(2)
+    out.add("clock_synchronised", "gauge", "1 while something keeps the time of day.", state.synchronised)
+    out.add(
+        "clock_offset_seconds", "gauge", "Correction of the time of day under way.", state.offset_ns / 1e9
+    )
+    out.add(
+        "clock_error_seconds", "gauge", "Bound of the time of day's error; grows unless synchronised.",
+        state.error_ns / 1e9,
+    )  # fmt: skip
 
 
 def _feed_status(out: Exposition, exchange: str, status: Mapping[str, Any]) -> None:
@@ -242,6 +287,7 @@ def exposition(settings: HttpSettings, directory: SegmentDirectory) -> str:
     """The whole page."""
     out = Exposition()
     out.add("build_info", "gauge", "Version of the product.", 1, version=product_version())
+    _clock(out)
     for carrier in directory.carriers():
         _feed(out, carrier, settings)
         status = observe.read_feed_status(settings.run_dir, carrier.exchange.id)

@@ -20,6 +20,7 @@ LATENCIES = (
     "received_to_first_sent",
 )
 STAGES = ("receive", "parse", "publish", "receive_to_publish")  # enum bw_stage
+BUDGET = ("tcp", "tls", "websocket", "decode", "book", "ring")  # enum bw_budget
 VERIFIERS = ("absent", "ok", "not_sent", "suspended")
 BOOK_SUMS = ("updates", "gaps", "resyncs", "checksums_ok", "checksums_bad", "crossed",
              "audits", "audit_mismatches", "jumps", "rounded")  # fmt: skip
@@ -74,6 +75,21 @@ def stage_buckets(carrier: Carrier) -> dict[str, list[int]]:
         name: [lib.bw_stage_bucket(carrier.segment, stage, at) for at in range(HISTOGRAM_BUCKETS)]
         for stage, name in enumerate(STAGES)
     }
+
+
+def budget_buckets(carrier: Carrier) -> dict[str, list[int]]:
+    """Latency of each stage of some messages, counts by bucket; nothing of an older writer's segment."""
+    if not lib.bw_has_timing(carrier.segment):
+        return {}
+    return {
+        name: [lib.bw_budget_bucket(carrier.segment, part, at) for at in range(HISTOGRAM_BUCKETS)]
+        for part, name in enumerate(BUDGET)
+    }
+
+
+def gap_buckets(carrier: Carrier) -> list[int]:
+    """How long books that had been live were not, counts by bucket of microseconds."""
+    return [lib.bw_gap_bucket(carrier.segment, at) for at in range(HISTOGRAM_BUCKETS)]
 
 
 @dataclass

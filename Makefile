@@ -19,7 +19,7 @@ NATIVE := $(shell find dpdk_bindings handlers gateway \( -name '*.c' -o -name '*
 .DEFAULT_GOAL := help
 FORCE:
 
-.PHONY: FORCE help run test test-c test-long bench check lint types analyse house fmt build peers history lock schema docs \
+.PHONY: FORCE help run test test-c test-long bench check lint types analyse house fmt build peers history sinks lock schema docs \
         clean ansible wheel deb
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo 'make bench      the figures of the README, measured here'
 	@echo 'make check      lint, format, types, C warnings as errors, static analysis, house rules'
 	@echo 'make history    pyarrow and duckdb, for Parquet and /v1/history (300 MB installed)'
+	@echo 'make sinks      clients of PostgreSQL and Kafka, for `bookwire sink`'
 	@echo 'make fmt        format Python'
 	@echo 'make build      what the others build first    make clean   forget it all'
 	@echo 'make ansible    its linter at the production profile, syntax, the roles  make wheel|deb   packages in dist/'
@@ -85,6 +86,7 @@ test: $(VENV)/.system-test $(VENV)/.locked-dev build test-c peers
 	@$(BIN)/pytest -m 'not long' $(ARGS)
 
 test-long: $(VENV)/.system-test $(VENV)/.locked-dev build peers
+	@scripts/servers
 	@$(BIN)/pytest -m long $(ARGS)
 
 test-c: build
@@ -163,15 +165,22 @@ fmt: $(VENV)/.locked-dev
 history: $(VENV)/.locked
 	@$(BIN)/pip install --quiet --require-hashes -r requirements-history.lock
 
+# Clients of PostgreSQL and Kafka, for `bookwire sink`; QuestDB needs none.
+sinks: $(VENV)/.locked
+	@$(BIN)/pip install --quiet --require-hashes -r requirements-sinks.lock
+
 # Rewrites the locks; the only target that looks for newer versions.
 lock:
 	@uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --universal \
 		--python-version 3.11 --extra build pyproject.toml -o requirements.lock
 	@uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --universal --python-version 3.11 \
-		--extra build --extra dev --extra history -c requirements.lock pyproject.toml -o requirements-dev.lock
+		--extra build --extra dev --extra history --extra kafka --extra postgres -c requirements.lock pyproject.toml -o requirements-dev.lock
 	@printf 'duckdb\npyarrow\n' | uv pip compile --quiet --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --universal --python-version 3.11 --no-deps -c requirements-dev.lock - \
 		-o requirements-history.lock
+	@printf 'confluent-kafka\npsycopg\npsycopg-binary\ntyping-extensions\n' | uv pip compile --quiet --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --universal --python-version 3.11 --no-deps \
+		-c requirements-dev.lock - -o requirements-sinks.lock
 
 docs: build
 	@$(BIN)/python -m appliance.pages docs/exchanges

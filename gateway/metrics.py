@@ -20,6 +20,7 @@ GATEWAY_GAUGES = frozenset({"clients", "groups", "mirrors", "ring_lag_bytes", "s
 DATAPATH_GAUGES = frozenset(
     {"waiting_bytes", "connections", "time_waits", "link_up", "port_buffers_free", "port_link_mbps"}
 )
+SINK_PATIENCE_S = 5.0
 LE_NS = [1 << octave for octave in range(7, 35)]  # 128 ns .. 17 s
 LE_BUDGET_NS = [1 << octave for octave in range(4, 25)]  # 16 ns .. 17 ms
 LE_GAP_US = [1 << octave for octave in range(10, 33)]  # 1 ms .. 72 minutes
@@ -283,6 +284,22 @@ def _gateway(out: Exposition, stats: observe.GatewayStats) -> None:
         )  # fmt: skip
 
 
+def _sink(out: Exposition, told: Mapping[str, Any]) -> None:
+    sink = str(told["kind"])
+    up = observe.now_ns() / 1e9 - told["time"] < SINK_PATIENCE_S
+    out.add("sink_up", "gauge", "1 while the sink's process runs.", up, sink=sink)
+    out.add("sink_connected", "gauge", "1 while its target answers.", up and told["connected"], sink=sink)
+    for name in ("rows", "batches", "duplicates", "failures", "retries"):
+        out.add(f"sink_{name}_total", "counter", f"Of the sink: {name}.", told[name], sink=sink)
+    for name in ("backlog_bytes", "backlog_files"):
+        out.add(f"sink_{name}", "gauge", "Recorded and not delivered yet.", told[name], sink=sink)
+    text = "Age of the newest block that was delivered, 0 without a backlog."
+    out.add("sink_lag_seconds", "gauge", text, told["lag_s"], sink=sink)
+    for what, value in told["lost"].items():
+        text = "What the journal no longer had, or never had, for the sink."
+        out.add("sink_lost_total", "counter", text, value, sink=sink, what=what)
+
+
 def exposition(settings: HttpSettings, directory: SegmentDirectory) -> str:
     """The whole page."""
     out = Exposition()
@@ -293,6 +310,8 @@ def exposition(settings: HttpSettings, directory: SegmentDirectory) -> str:
         status = observe.read_feed_status(settings.run_dir, carrier.exchange.id)
         if status:
             _feed_status(out, carrier.exchange.id, status)
+    for told in observe.read_sink_statuses(settings.run_dir):
+        _sink(out, told)
     stats = observe.read_gateway_stats(settings.shm_dir / "gateway.stats")
     alive = stats is not None and stats.alive(observe.now_ns(), settings.writer_patience_ms)
     out.add("gateway_up", "gauge", "1 while the gateway's loop turns.", alive)

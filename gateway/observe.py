@@ -151,5 +151,16 @@ def read_feed_status(run_dir: Path, exchange: str) -> dict[str, Any]:
     return status if isinstance(status, dict) else {}
 
 
+def read_sink_statuses(run_dir: Path) -> list[dict[str, Any]]:
+    """What each sink of this box wrote last; a stopped one leaves none."""
+    found = []
+    for path in sorted(run_dir.glob("sink.*.status.json")):
+        try:
+            found.append(orjson.loads(path.read_bytes()))
+        except (OSError, orjson.JSONDecodeError):
+            continue  # it has just ended
+    return found
+
+
 def now_ns() -> int:
     return time.time_ns()

@@ -225,6 +225,7 @@ def test_units_are_understood() -> None:
         "bookwire-gateway.service",
         "bookwire-http.service",
         "bookwire-feed@okx.service",
+        "bookwire-sink@postgres.service",
     ]
     done = subprocess.run(
         ["systemd-analyze", "verify", *(f"./{name}" for name in names)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from itertools import accumulate
@@ -62,6 +63,12 @@ class Exposition:
             yield f"# TYPE {PREFIX}{name} {kind}"
             yield from samples
 
+    def described(self) -> Iterable[tuple[str, str, list[str], str]]:
+        """(name, kind, labels of a sample, help) of each metric."""
+        for name, (kind, text, samples) in self._metrics.items():
+            labels = re.findall(r'[{,](\w+)="', samples[0])
+            yield f"{PREFIX}{name}", kind, [label for label in labels if label != "le"], text
+
     def text(self) -> str:
         return "\n".join([*self.lines(), ""])
 
@@ -82,12 +89,30 @@ def _value(value: float) -> str:
 
 def _feed(out: Exposition, carrier: Carrier, settings: HttpSettings) -> None:
     exchange = carrier.exchange.id
-    out.add("feed_up", "gauge", "1 while the exchange's process runs.", carrier.alive, exchange=exchange)
+    _up(out, exchange, carrier.alive)
     if not carrier.alive:
         return
-    for state, count in carrier.state_counts().items():
+    _feed_seen(out, exchange, observe.feed_seen(carrier))
+    if settings.symbol_labels:
+        for row in observe.book_rows(carrier):
+            _book(out, exchange, *row)
+
+
+def _up(out: Exposition, exchange: str, alive: bool) -> None:
+    out.add("feed_up", "gauge", "1 while the exchange's process runs.", alive, exchange=exchange)
+
+
+def _book(out: Exposition, exchange: str, symbol: str, state: str, sequence: int) -> None:
+    out.add(
+        "book_sequence", "gauge", "Our sequence number of the book.", sequence,
+        exchange=exchange, symbol=symbol, state=state,
+    )  # fmt: skip
+
+
+def _feed_seen(out: Exposition, exchange: str, seen: observe.FeedSeen) -> None:
+    for state, count in seen.states.items():
         out.add("books", "gauge", "Books by state.", count, exchange=exchange, state=state)
-    for name, value in observe.feed_counters(carrier).items():
+    for name, value in seen.counters.items():
         if name in GAUGES:
             out.add(f"feed_{name}", "gauge", f"Of the exchange's process: {name}.", value, exchange=exchange)
         else:
@@ -98,7 +123,7 @@ def _feed(out: Exposition, carrier: Carrier, settings: HttpSettings) -> None:
                 value,
                 exchange=exchange,
             )
-    books = observe.book_sums(carrier)
+    books = seen.books
     out.add(
         "feed_last_data_timestamp_seconds", "gauge", "When any book last got data.", books.last_data_ns / 1e9,
         exchange=exchange,
@@ -128,18 +153,12 @@ def _feed(out: Exposition, carrier: Carrier, settings: HttpSettings) -> None:
             exchange=exchange,
             state=verifier,
         )
-    for stage, buckets in observe.stage_buckets(carrier).items():
+    for stage, buckets in seen.stages.items():
         middles = zip(buckets, observe.histogram_floors(), strict=True)
         about = sum(count * floor for count, floor in middles)
         out.histogram(
             "stage_latency_seconds", "Time spent in a stage.", buckets, about, exchange=exchange, stage=stage
         )
-    if settings.symbol_labels:
-        for symbol, state, sequence in observe.book_rows(carrier):
-            out.add(
-                "book_sequence", "gauge", "Our sequence number of the book.", sequence,
-                exchange=exchange, symbol=symbol, state=state,
-            )  # fmt: skip
 
 
 def _feed_status(out: Exposition, exchange: str, status: Mapping[str, Any]) -> None:
@@ -238,10 +257,33 @@ def _gateway(out: Exposition, stats: observe.GatewayStats) -> None:
         )  # fmt: skip
 
 
+def described() -> list[tuple[str, str, list[str], str]]:
+    """Every metric there can be, sorted: name, kind, labels, help. Past the kernel its counters are more."""
+    out = Exposition()
+    _build(out)
+    _up(out, "", True)
+    _feed_seen(out, "", observe.empty_feed())
+    _book(out, "", "", "", 0)
+    counters = dict.fromkeys((*DATAPATH_GAUGES, "drop_"), 0)
+    status = {"reconnects": {"": 0}, "rest": {"limit": 1}, "datapath": {"kind": "", "counters": counters}}
+    _feed_status(out, "", status)
+    _gateway_up(out, True)
+    _gateway(out, observe.empty_gateway())
+    return sorted(out.described())
+
+
+def _build(out: Exposition) -> None:
+    out.add("build_info", "gauge", "Version of the product.", 1, version=product_version())
+
+
+def _gateway_up(out: Exposition, alive: bool) -> None:
+    out.add("gateway_up", "gauge", "1 while the gateway's loop turns.", alive)
+
+
 def exposition(settings: HttpSettings, directory: SegmentDirectory) -> str:
     """The whole page."""
     out = Exposition()
-    out.add("build_info", "gauge", "Version of the product.", 1, version=product_version())
+    _build(out)
     for carrier in directory.carriers():
         _feed(out, carrier, settings)
         status = observe.read_feed_status(settings.run_dir, carrier.exchange.id)
@@ -249,7 +291,7 @@ def exposition(settings: HttpSettings, directory: SegmentDirectory) -> str:
             _feed_status(out, carrier.exchange.id, status)
     stats = observe.read_gateway_stats(settings.shm_dir / "gateway.stats")
     alive = stats is not None and stats.alive(observe.now_ns(), settings.writer_patience_ms)
-    out.add("gateway_up", "gauge", "1 while the gateway's loop turns.", alive)
+    _gateway_up(out, alive)
     if stats is not None:
         _gateway(out, stats)
     return out.text()

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from gateway._ffi import ffi, lib
-from gateway.directory import Carrier, text_of
+from gateway.directory import STATES, Carrier, text_of
 
 HISTOGRAM_BUCKETS = 256
 LATENCIES = (
@@ -119,6 +119,38 @@ def book_rows(carrier: Carrier) -> list[tuple[str, str, int]]:
         for at, book in enumerate(carrier.books)
         if lib.bw_book_read_header(carrier.segment, at, header) == 0
     ]
+
+
+@dataclass
+class FeedSeen:
+    """All that metrics tell of a running exchange's process."""
+
+    states: dict[str, int]
+    counters: dict[str, int]
+    books: BookSums
+    stages: dict[str, list[int]]
+
+
+def feed_seen(carrier: Carrier) -> FeedSeen:
+    return FeedSeen(
+        carrier.state_counts(), feed_counters(carrier), book_sums(carrier), stage_buckets(carrier)
+    )
+
+
+def empty_feed() -> FeedSeen:
+    """Every name there is, and nothing counted."""
+    counters = {text_of(lib.bw_counter_name(at)): 0 for at in range(lib.bw_counter_count())}
+    books = BookSums(dict.fromkeys(BOOK_SUMS, 0), dict.fromkeys(VERIFIERS, 0), 0, 0)
+    return FeedSeen(
+        dict.fromkeys(STATES, 0), counters, books, {name: [0] * HISTOGRAM_BUCKETS for name in STAGES}
+    )
+
+
+def empty_gateway() -> GatewayStats:
+    """Every name there is, and nothing counted."""
+    counters = {text_of(lib.bw_gateway_counter_name(at)): 0 for at in range(lib.bw_gateway_counter_count())}
+    latency = {name: [0] * HISTOGRAM_BUCKETS for name in LATENCIES}
+    return GatewayStats(counters, latency, dict.fromkeys(LATENCIES, 0))
 
 
 def histogram_floors() -> list[int]:

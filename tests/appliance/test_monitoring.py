@@ -94,5 +94,5 @@ def test_prometheus_takes_the_rules() -> None:
 
 def test_each_alert_has_its_runbook() -> None:
     alerts = re.findall(r"^\s+- alert: (\w+)", RULES.read_text(), re.MULTILINE)
-    operations = (MONITORING.parents[1] / "docs" / "operations.md").read_text()
-    assert re.findall(r"^\| `(Bookwire\w+)` \|", operations, re.MULTILINE) == alerts
+    runbooks = (MONITORING.parents[1] / "docs" / "runbooks.md").read_text()
+    assert re.findall(r"^\| `(Bookwire\w+)` \|", runbooks, re.MULTILINE) == alerts

@@ -19,13 +19,14 @@ NATIVE := $(shell find dpdk_bindings handlers gateway \( -name '*.c' -o -name '*
 .DEFAULT_GOAL := help
 FORCE:
 
-.PHONY: FORCE help run test test-c test-long bench check lint types analyse house fmt build peers history lock schema docs \
+.PHONY: FORCE help run test test-c test-long test-vm bench check lint types analyse house fmt build peers history lock schema docs \
         clean ansible wheel deb
 
 help:
 	@echo 'make run        21 simulated exchanges, the gateway and a live table of tops (set-up included)'
 	@echo 'make test       C unit tests under sanitizers, then all tests but the long ones'
 	@echo 'make test-long  the long ones: minutes of full-rate streaming, every real capture'
+	@echo 'make test-vm    a bare virtual machine becomes a box past the kernel, and is given back (root, QEMU, an hour)'
 	@echo 'make bench      the figures of the README, measured here'
 	@echo 'make check      lint, format, types, C warnings as errors, static analysis, house rules'
 	@echo 'make history    pyarrow and duckdb, for Parquet and /v1/history (300 MB installed)'
@@ -82,10 +83,16 @@ $(VENV)/.system-test: scripts/system
 
 test: $(VENV)/.system-test $(VENV)/.locked-dev build test-c peers
 	@$(MAKE) --no-print-directory .ansible/.lock || echo 'bookwire: no Ansible to be had; its tests will skip' >&2
-	@$(BIN)/pytest -m 'not long' $(ARGS)
+	@$(BIN)/pytest -m 'not long and not vm' $(ARGS)
 
 test-long: $(VENV)/.system-test $(VENV)/.locked-dev build peers
 	@$(BIN)/pytest -m long $(ARGS)
+
+# A box from nothing, in a virtual machine: half an hour and more, root, QEMU. Never part of the others.
+test-vm: $(VENV)/.system-test $(VENV)/.locked-dev build .ansible/.lock
+	@scripts/system vm
+	@$(MAKE) --no-print-directory wheel DPDK=1
+	@$(BIN)/pytest -m vm -s $(ARGS)
 
 test-c: build
 	@[ -e $(SANITIZE)/build.ninja ] || { echo 'bookwire: building with sanitizers ...' >&2; \
@@ -116,12 +123,16 @@ peers: $(VENV)/.locked
 ansible: .ansible/.lock $(VENV)/.locked-dev
 	@$(BIN)/pytest -q tests/ansible $(ARGS)
 
-# For this machine's Python and C library; without DPDK, whose library differs from one Debian to the next.
-wheel: $(VENV)/.locked
-	@mkdir -p build/wheel dist
-	@$(BIN)/pip wheel --quiet . --no-deps --no-build-isolation --wheel-dir dist \
-		-Csetup-args=-Ddpdk=disabled -Cbuild-dir=build/wheel
-	@ls -t dist/*.whl | head -n 1
+# For this machine's Python and C library. DPDK=1: with DPDK, whose library differs from one Debian to the next, and
+# with its ABI in the file's build tag.
+wheel: $(VENV)/.locked $(VENV)/.dpdk
+	@mkdir -p build/wheel$(DPDK) build/wheels$(DPDK) dist
+	@[ -z "$(DPDK)" ] || scripts/lwip || true
+	@$(BIN)/pip wheel --quiet . --no-deps --no-build-isolation --wheel-dir build/wheels$(DPDK) \
+		-Csetup-args=-Ddpdk=$(if $(DPDK),enabled,disabled) -Cbuild-dir=build/wheel$(DPDK)
+	@for wheel in build/wheels$(DPDK)/*.whl; do name=$$(basename $$wheel); \
+		[ -z "$(DPDK)" ] || name=$$(echo $$name | sed "s/-cp/-1dpdk$$(cut -d. -f1 $(VENV)/.dpdk)-cp/"); \
+		mv $$wheel dist/$$name && echo dist/$$name; done
 
 # The same with all libraries that the lock names, and the units: installs without a package index.
 deb: wheel

@@ -19,8 +19,8 @@ NATIVE := $(shell find dpdk_bindings handlers gateway \( -name '*.c' -o -name '*
 .DEFAULT_GOAL := help
 FORCE:
 
-.PHONY: FORCE help run test test-c test-long test-vm bench check lint types analyse house fmt build peers history lock schema docs \
-        clean ansible wheel deb
+.PHONY: FORCE help run test test-c test-long test-vm bench check lint types analyse house fmt build peers history \
+        lock schema docs clean ansible wheel deb wheel-dpdk
 
 help:
 	@echo 'make run        21 simulated exchanges, the gateway and a live table of tops (set-up included)'
@@ -91,7 +91,7 @@ test-long: $(VENV)/.system-test $(VENV)/.locked-dev build peers
 # A box from nothing, in a virtual machine: half an hour and more, root, QEMU. Never part of the others.
 test-vm: $(VENV)/.system-test $(VENV)/.locked-dev build .ansible/.lock
 	@scripts/system vm
-	@$(MAKE) --no-print-directory wheel DPDK=1
+	@$(MAKE) --no-print-directory wheel-dpdk
 	@$(BIN)/pytest -m vm -s $(ARGS)
 
 test-c: build
@@ -123,20 +123,26 @@ peers: $(VENV)/.locked
 ansible: .ansible/.lock $(VENV)/.locked-dev
 	@$(BIN)/pytest -q tests/ansible $(ARGS)
 
-# For this machine's Python and C library. DPDK=1: with DPDK, whose library differs from one Debian to the next, and
-# with its ABI in the file's build tag.
-wheel: $(VENV)/.locked $(VENV)/.dpdk
-	@mkdir -p build/wheel$(DPDK) build/wheels$(DPDK) dist
-	@[ -z "$(DPDK)" ] || scripts/lwip || true
-	@$(BIN)/pip wheel --quiet . --no-deps --no-build-isolation --wheel-dir build/wheels$(DPDK) \
-		-Csetup-args=-Ddpdk=$(if $(DPDK),enabled,disabled) -Cbuild-dir=build/wheel$(DPDK)
-	@for wheel in build/wheels$(DPDK)/*.whl; do name=$$(basename $$wheel); \
-		[ -z "$(DPDK)" ] || name=$$(echo $$name | sed "s/-cp/-1dpdk$$(cut -d. -f1 $(VENV)/.dpdk)-cp/"); \
-		mv $$wheel dist/$$name && echo dist/$$name; done
+# For this machine's Python and C library; without DPDK, whose library differs from one Debian to the next.
+wheel: $(VENV)/.locked
+	@mkdir -p build/wheel dist
+	@$(BIN)/pip wheel --quiet . --no-deps --no-build-isolation --wheel-dir dist \
+		-Csetup-args=-Ddpdk=disabled -Cbuild-dir=build/wheel
+	@ls -t dist/*.whl | head -n 1
 
 # The same with all libraries that the lock names, and the units: installs without a package index.
 deb: wheel
 	@scripts/deb
+
+# With DPDK, whose library differs from one Debian to the next: the file's build tag names its year.
+wheel-dpdk: $(VENV)/.locked
+	@scripts/system dpdk && scripts/lwip
+	@mkdir -p build/wheel-dpdk dist
+	@rm -rf build/wheels-dpdk && $(BIN)/pip wheel --quiet . --no-deps --no-build-isolation \
+		--wheel-dir build/wheels-dpdk -Csetup-args=-Ddpdk=enabled -Cbuild-dir=build/wheel-dpdk
+	@name=$$(basename build/wheels-dpdk/*.whl | \
+		sed "s/-cp/-1dpdk$$(pkg-config --modversion libdpdk | cut -d. -f1)-cp/"); \
+		mv build/wheels-dpdk/*.whl dist/$$name && echo dist/$$name
 
 bench: $(VENV)/.locked-dev build peers
 	@$(BIN)/python -m bench $(ARGS)

@@ -7,7 +7,6 @@ changed. The disk is made once (``make_image``) and copied for every machine.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ START_S = 400.0  # to SSH, where every instruction is interpreted
 CORES = 4
 MEMORY_MIB = 4096
 ISOLATED = "1-3"
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 QUIET = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR")
 
 
@@ -59,7 +59,17 @@ class Vm:
         began = time.monotonic()
         disk = f"file={self.directory / 'disk.img'},if=virtio,format=raw,cache=unsafe"
         command = [
-            *("nice", "-n", "15", "qemu-system-x86_64", "-machine", "q35,kernel-irqchip=split"),
+            *(
+                "setpriv",
+                "--pdeathsig",
+                "KILL",
+                "nice",
+                "-n",
+                "15",
+                "qemu-system-x86_64",
+                "-machine",
+                "q35,kernel-irqchip=split",
+            ),
             *("-accel", *accelerator(), "-cpu", "max", "-smp", str(CORES), "-m", str(MEMORY_MIB)),
             # 48 bits: else DPDK wants physical addresses, which only root may see
             *("-device", "intel-iommu,intremap=on,caching-mode=on,aw-bits=48"),
@@ -85,7 +95,10 @@ class Vm:
         for nic in map(DataNic, range(self.data_nics)):
             found += ["-netdev", f"user,id=d{nic.at},net=10.96.{nic.at}.0/24"]
             device = f"virtio-net-pci,netdev=d{nic.at},mac=52:54:00:00:01:{nic.at:02x}"
-            found += ["-device", f"{device},disable-legacy=on,iommu_platform=on,addr={FIRST_SLOT + nic.at:#x}"]
+            found += [
+                "-device",
+                f"{device},disable-legacy=on,iommu_platform=on,addr={FIRST_SLOT + nic.at:#x}",
+            ]
         return found
 
     def wait(self, until: float) -> None:
@@ -120,6 +133,23 @@ class Vm:
         if check:
             raise AssertionError(f"{command}: {done.returncode}\n{done.stdout}{done.stderr}")
         return None
+
+    def said(self, command: str) -> str:
+        """As ``ssh``, what it says without the last line's end."""
+        return (self.ssh(command) or "").strip()
+
+    def give(self, path: str, text: str) -> None:
+        """Writes a file there."""
+        self.ssh(f"cat >{path} <<'END'\n{text.rstrip()}\nEND\nchmod 644 {path}")
+
+    def wait_for_reboot(self, before: str, until: float) -> None:
+        """Until SSH answers from another start than the one of ``before``, its boot_id."""
+        while time.monotonic() < until:
+            boot = self.ssh(f"cat {BOOT_ID}", check=False, timeout=30.0)
+            if boot is not None and boot.strip() != before:
+                return
+            time.sleep(1.0)
+        raise TimeoutError("the machine did not start again")
 
     def stop(self) -> None:
         """Down in good order, or else killed."""
@@ -162,5 +192,6 @@ def make_image() -> dict[str, float]:
 
 def new(directory: Path, data_nics: int, ssh_port: int, forwards: dict[int, int]) -> Vm:
     """A machine with a fresh copy of the disk."""
-    shutil.copyfile(IMAGE / "disk.img", directory / "disk.img")
+    copy = ["cp", "--sparse=always", "--reflink=auto", str(IMAGE / "disk.img"), str(directory / "disk.img")]
+    subprocess.run(copy, check=True)
     return Vm(directory, data_nics, ssh_port, forwards)

@@ -122,7 +122,7 @@ def place_configured(config: Config, machine: Machine) -> Placement:
 
 
 def may_use(cpus: Cpus, mask: Iterable[int]) -> frozenset[int]:
-    """CPUs of an affinity mask, and the isolated ones where the mask is the one that all processes start with.
+    """CPUs of an affinity mask, with the isolated ones where it is the mask that all processes start with.
 
     Linux leaves isolated CPUs out of the first process's mask, and so of everybody's who did not ask for one.
     A narrower mask (taskset, a cpuset) is somebody's wish.

@@ -209,8 +209,17 @@ def read_sink_statuses(run_dir: Path) -> list[dict[str, Any]]:
 
 def empty_sink() -> dict[str, Any]:
     """What a sink that has done nothing would write."""
-    counts = ("rows", "batches", "duplicates", "failures", "retries", "backlog_bytes", "backlog_files")
-    return {"kind": "", "time": 0, "connected": False, "lag_s": 0, "lost": {"": 0}, **dict.fromkeys(counts, 0)}
+    counts = (
+        "rows",
+        "batches",
+        "duplicates",
+        "failures",
+        "retries",
+        "backlog_bytes",
+        "backlog_files",
+        "lag_s",
+    )
+    return {"kind": "", "time": 0, "connected": False, "lost": {"": 0}, **dict.fromkeys(counts, 0)}
 
 
 def now_ns() -> int:

@@ -1,6 +1,6 @@
 """A hostile TCP peer, made by scapy: each case with the section that says what must come of it.
 
-What is delivered is compared byte by byte, then the connection proves that it is alive, or how it ended; every
+What is delivered is compared byte by byte, then the connection proves that it is alive, or how it ended; each
 buffer comes back. Frames go through a net_ring port: no kernel, no root, and the time is the test's.
 """
 
@@ -43,16 +43,20 @@ ESTABLISHED = (
     Case("in order", "9293 3.10.7.4", (seg(0, b"abc"), seg(3, b"def")), b"abcdef", ACK),
     Case("out of order", "9293 3.10.7.4", (seg(3, b"def"), seg(0, b"abc")), b"abcdef", ACK),
     Case("holes", "2018 4", (seg(6, b"gh"), seg(3, b"d"), seg(0, b"abc"), seg(4, b"ef")), b"abcdefgh", ACK),
-    Case("the whole window in reverse", "5681 4.2", tuple(seg(i, bytes((65 + i,))) for i in range(25, -1, -1)),
+    Case("the whole window in reverse", "5681 4.2",
+         tuple(seg(i, bytes((65 + i,))) for i in range(25, -1, -1)),
          b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", ACK),
     Case("overlap at the end", "9293 3.10.7.4", (seg(0, b"abcd"), seg(2, b"cdef")), b"abcdef", ACK),
-    Case("conflict with what was delivered", "9293 3.10.7.4", (seg(0, b"abcd"), seg(0, b"XXXXef")), b"abcdef"),
-    Case("conflict with what waits", "9293 3.10.7.4", (seg(2, b"cd"), seg(2, b"cd"), seg(0, b"ab")), b"abcd", ACK),
+    Case("conflict with what was delivered", "9293 3.10.7.4", (seg(0, b"abcd"), seg(0, b"XXXXef")),
+         b"abcdef"),
+    Case("conflict with what waits", "9293 3.10.7.4", (seg(2, b"cd"), seg(2, b"cd"), seg(0, b"ab")), b"abcd",
+         ACK),
     Case("what waits inside what comes", "9293 3.10.7.4", (seg(2, b"c"), seg(4, b"e"), seg(0, b"abcdef")),
          b"abcdef", ACK),
     Case("what comes inside what waits", "9293 3.10.7.4", (seg(2, b"cdefgh"), seg(4, b"ef"), seg(0, b"ab")),
          b"abcdefgh", ACK),
-    Case("across two that wait", "9293 3.10.7.4", (seg(2, b"cd"), seg(6, b"gh"), seg(3, b"defg"), seg(0, b"ab")),
+    Case("across two that wait", "9293 3.10.7.4",
+         (seg(2, b"cd"), seg(6, b"gh"), seg(3, b"defg"), seg(0, b"ab")),
          b"abcdefgh", ACK),
     Case("one byte at a time, each twice", "9293 3.10.7.4",
          tuple(seg(i // 2, b"abcdefgh"[i // 2 : i // 2 + 1]) for i in range(16)), b"abcdefgh", ACK),
@@ -63,13 +67,16 @@ ESTABLISHED = (
     Case("keep-alive without", "9293 3.8.4", (seg(-1),), b"", ACK),
     Case("beyond the window", "9293 3.10.7.4", (seg(WINDOW + 10, b"zz"),), b"", ACK),
     Case("empty, beyond the window", "9293 3.10.7.4", (seg(WINDOW + 10),), b"", ACK),
-    Case("across the right edge, then what is due", "9293 3.10.7.4", (seg(WINDOW - 2, b"zzzz"), seg(0, b"abc")),
+    Case("across the right edge, then what is due", "9293 3.10.7.4",
+         (seg(WINDOW - 2, b"zzzz"), seg(0, b"abc")),
          b"abc", ACK),
     Case("half around", "9293 3.4", (seg(1 << 31, b"zz"),)),
     Case("FIN out of order", "9293 3.10.7.4", (seg(3, b"", "FA"), seg(0, b"abc")), b"abc", ANY, ENDED),
-    Case("FIN with data, doubled", "9293 3.10.7.4", (seg(0, b"abc", "FA"), seg(0, b"abc", "FA")), b"abc", ANY, ENDED),
+    Case("FIN with data, doubled", "9293 3.10.7.4", (seg(0, b"abc", "FA"), seg(0, b"abc", "FA")), b"abc",
+         ANY, ENDED),
     Case("data after FIN", "9293 3.10.7.4", (seg(0, b"abc", "FA"), seg(4, b"zz")), b"abc", ANY, ENDED),
-    Case("data where the FIN was", "9293 3.10.7.4", (seg(0, b"abc", "FA"), seg(3, b"zzz")), b"abc", ANY, ENDED),
+    Case("data where the FIN was", "9293 3.10.7.4", (seg(0, b"abc", "FA"), seg(3, b"zzz")), b"abc", ANY,
+         ENDED),
     Case("data that was beyond a waiting FIN", "9293 3.10.7.4",
          (seg(3, b"", "FA"), seg(3, b"zz"), seg(0, b"abc")), b"abc", ANY, ENDED),
     Case("FIN beyond the window", "9293 3.10.7.4", (seg(WINDOW + 10, b"", "FA"),), b"", ACK),
@@ -83,20 +90,24 @@ ESTABLISHED = (
     Case("reset one further", "5961 3.2", (seg(1, b"", "R"),), b"", ACK, drop="tcp_bad_reset"),
     Case("reset far inside", "5961 3.2", (seg(WINDOW - 1, b"", "RA"),), b"", ACK, drop="tcp_bad_reset"),
     Case("reset before", "5961 3.2", (seg(-1, b"", "R"),), b"", NONE, drop="tcp_bad_reset"),
-    Case("reset behind the window", "5961 3.2", (seg(WINDOW + 9, b"", "R"),), b"", NONE, drop="tcp_bad_reset"),
-    Case("reset by the acknowledged number", "5961 3.2", (seg(99, b"", "RA", ack=0),), b"", ACK, drop="tcp_bad_reset"),
+    Case("reset behind the window", "5961 3.2", (seg(WINDOW + 9, b"", "R"),), b"", NONE,
+         drop="tcp_bad_reset"),
+    Case("reset by the acknowledged number", "5961 3.2", (seg(99, b"", "RA", ack=0),), b"", ACK,
+         drop="tcp_bad_reset"),
     Case("SYN at the next byte", "5961 4.2", (seg(0, b"", "S"),), b"", ANY, drop="tcp_syn_unasked"),
     Case("SYN-ACK again", "5961 4.2", (seg(-1, b"", "SA"),), b"", ACK, drop="tcp_bad_syn"),
     Case("SYN-ACK inside the window", "5961 4.2", (seg(50, b"zz", "SA"),), b"", ACK, drop="tcp_bad_syn"),
     Case("acknowledges the future", "5961 5.2", (seg(0, b"zz", ack=1),), b"", ACK, drop="tcp_bad_ack"),
-    Case("acknowledges the far future", "5961 5.2", (seg(0, b"zz", ack=1 << 30),), b"", ACK, drop="tcp_bad_ack"),
+    Case("acknowledges the far future", "5961 5.2", (seg(0, b"zz", ack=1 << 30),), b"", ACK,
+         drop="tcp_bad_ack"),
     Case("acknowledges ages ago", "5961 5.2", (seg(0, b"zz", ack=-(1 << 30)),), b"", ACK, drop="tcp_bad_ack"),
     Case("no ACK", "9293 3.10.7.4", (seg(0, b"zz", "P"),), b"", NONE, drop="tcp_flags"),
     Case("FIN alone", "9293 3.10.7.4", (seg(0, b"", "F"),), b"", NONE, drop="tcp_flags"),
     Case("no flag", "9293 3.10.7.4", (seg(0, b"zz", ""),), b"", NONE, drop="tcp_flags"),
     Case("every flag", "9293 3.1", (seg(0, b"zz", "FSRPAUEC"),), b"", NONE, drop="tcp_flags"),
     Case("SYN and FIN", "9293 3.1", (seg(0, b"zz", "SFA"),), b"", NONE, drop="tcp_flags"),
-    Case("old by its timestamp", "7323 5.3", (seg(0, b"zz", stamp=-5000),), b"", ACK, drop="tcp_old_timestamp"),
+    Case("old by its timestamp", "7323 5.3", (seg(0, b"zz", stamp=-5000),), b"", ACK,
+         drop="tcp_old_timestamp"),
     Case("half around by its timestamp", "7323 5.3", (seg(0, b"zz", stamp=(1 << 31) + 9),), b"", ACK,
          drop="tcp_old_timestamp"),
     Case("without its timestamp", "7323 3.2", (seg(0, b"abc", stamp=None),), b"abc", ACK),
@@ -106,8 +117,10 @@ ESTABLISHED = (
     Case("MSS in an ordinary segment", "9293 3.7.1", (seg(0, b"abc", options=[("MSS", 1)]),), b"abc", ACK),
     Case("window scale in one", "7323 2.2", (seg(0, b"abc", options=[("WScale", 14)]),), b"abc", ACK),
     Case("unknown options", "9293 3.2", (seg(0, b"abc", options=[(253, b"zzzz"), (254, b"")]),), b"abc", ACK),
-    Case("SACK blocks of nothing", "2018 5", (seg(0, b"abc", options=[("SAck", (7, 3, 9, 9))]),), b"abc", ACK),
-    Case("options that end early", "9293 3.2", (seg(0, b"abc", stamp=None, options=[("EOL", None)] * 8),), b"abc", ACK),
+    Case("SACK blocks of nothing", "2018 5", (seg(0, b"abc", options=[("SAck", (7, 3, 9, 9))]),), b"abc",
+         ACK),
+    Case("options that end early", "9293 3.2", (seg(0, b"abc", stamp=None, options=[("EOL", None)] * 8),),
+         b"abc", ACK),
 )  # fmt: skip
 
 
@@ -160,7 +173,7 @@ def refuse(peer: Peer, **fields: Any) -> Packet:
     return peer.segment(stamp=None, **fields)
 
 
-# name, RFC, what is sent instead of a SYN-ACK, how many resets answer it, what read() says then, what is dropped
+# name, RFC, what is sent for a SYN-ACK, how many resets answer it, what read() says then, what is dropped
 SYN_SENT: tuple[tuple[str, str, Callable[[Peer], Packet], int, int, str | None], ...] = (
     ("acknowledges what was not sent", "9293 3.10.7.3", lambda p: p.syn_ack(ack=1), 1, 0, None),
     ("acknowledges too little", "9293 3.10.7.3", lambda p: p.syn_ack(ack=-1), 1, 0, None),
@@ -194,7 +207,7 @@ def test_what_answers_a_syn(peer: Peer, case: tuple[Any, ...]) -> None:
         assert peer.is_alive()
 
 
-# what the SYN-ACK says, how large a segment of ours may be then, options included (RFC 9293 3.7.1, RFC 6691 2)
+# what the SYN-ACK says, how large a segment of ours may be, options included (RFC 9293 3.7.1, RFC 6691 2)
 SIZES = {
     "48": ([("MSS", 48)], 48),
     "536": ([("MSS", 536), ("Timestamp", (1000, 0))], 536),

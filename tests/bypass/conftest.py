@@ -199,7 +199,18 @@ def programs() -> None:
     if reason := dpdk.why_not():
         pytest.skip(reason)
     command = [sys.executable, "-m", "mesonbuild.mesonmain", "compile", "-C", REPOSITORY / "build" / "dev"]
-    run(*command, "tls-end", "bad-wire")
+    run(*command, "tls-end", "bad-wire", "stack-end")
+
+
+@pytest.fixture(scope="session")
+def stack_end(programs: None) -> Iterator[Any]:
+    """The stack on a net_ring port, one process for all: EAL starts only once in one."""
+    from hostile_peer import Stack  # scapy takes a moment
+
+    stack = Stack(PROGRAMS / "stack-end")
+    yield stack
+    stack.process.kill()
+    stack.process.wait()
 
 
 @pytest.fixture(params=["af_packet", "af_xdp"])

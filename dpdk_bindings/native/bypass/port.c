@@ -178,9 +178,9 @@ static const bw_device_ops port_ops = {
     .flush = port_flush,
 };
 
-/* Without gaps at page borders, in one piece: af_xdp shares (buffers x size) bytes from the pool's beginning
- * with the kernel (DPDK before 24.07), and what lies beyond is silently lost, sent or received. The card
- * never reads it by its physical address. */
+/* Without gaps at page borders, in one piece: af_xdp shares the memory from the pool's beginning for
+ * (buffers x size) bytes with the kernel (DPDK before 24.07), and what lies beyond is silently lost, sent or
+ * received. No device reads it by its physical address. */
 static struct rte_mempool *packed_pool(const char *name, uint32_t buffers, int node) {
     struct rte_pktmbuf_pool_private sizes = {.mbuf_data_room_size = ROOM, .mbuf_priv_size = PRIVATE};
     struct rte_mempool *pool =

@@ -16,7 +16,7 @@
 #include "port.h"
 #include "ring_wire.h"
 #include "stack.h"
-#include "wire_check.h"
+#include "check.h"
 
 #include <arpa/inet.h>
 #include <string.h>

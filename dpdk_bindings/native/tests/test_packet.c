@@ -4,7 +4,7 @@
 #include "inet_sum.h"
 #include "neighbours.h"
 #include "packet_check.h"
-#include "wire_check.h"
+#include "check.h"
 
 #include <string.h>
 

@@ -12,7 +12,7 @@
 #include "dpdk_network.h"
 #include "tcp_peer.h"
 #include "tls.h"
-#include "wire_check.h"
+#include "check.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -19,6 +19,7 @@ from appliance.config import Config
 from appliance.lines import json_line
 from appliance.observe import ExchangeView, Observer, need_something
 from appliance.supervisor import STATUS_NAME
+from gateway.observe import read_sink_statuses
 
 EXAMPLES = """
   bookwire status
@@ -50,6 +51,7 @@ def gather(config: Config, exchanges: list[ExchangeView], now_ns: int) -> dict[s
     return {
         "up": _read(config.box.run_dir / STATUS_NAME),
         "exchanges": [_exchange(config, exchange, now_ns) for exchange in exchanges],
+        "sinks": read_sink_statuses(config.box.run_dir),
     }
 
 
@@ -134,6 +136,15 @@ def _print(told: dict[str, Any]) -> None:
             print(f"; {path['measured']}" if "measured" in path else "")
         for book in row["not_live"]:
             print(f"          {book['symbol']} {book['state']}: {book['reason']}")
+    for each in told["sinks"]:
+        lost = {what: count for what, count in each["lost"].items() if count}
+        print(
+            f"sink {each['kind']:<10} {'connected' if each['connected'] else 'not connected'}  "
+            f"{each['rows']} rows  {each['backlog_bytes'] / 1e6:.1f} MB waiting, {each['lag_s']:.1f} s behind"
+            f"  {each['failures']} failures, {each['retries']} retries" + (f"  lost: {lost}" if lost else "")
+        )
+        if not each["connected"] and each["last_error"]:
+            print(f"          {each['last_error']}")
     for each in told["up"].get("processes", []):
         if not each["name"].startswith("feed "):
             state = f"pid {each['pid']}" if each["pid"] else "down"

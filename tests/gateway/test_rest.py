@@ -161,3 +161,4 @@ async def test_the_status_tells_every_exchange(http, books):
     for row in running:
         assert sum(row["books"].values()) == row["total"]
         assert row["age_ms"] is None or row["age_ms"] >= 0
+        assert row["interruptions"]["count"] >= 0

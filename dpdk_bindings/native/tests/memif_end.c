@@ -9,12 +9,12 @@
  * not dial twice. `receive` checks each frame as the product does, looks for holes in each stream and takes the
  * messages out of it, until every stream has ended.
  */
+#include "check.h"
 #include "clock.h"
 #include "frames.h"
 #include "packet_check.h"
 #include "port.h"
 #include "websocket.h"
-#include "wire_check.h"
 
 #include <arpa/inet.h>
 #include <sched.h>

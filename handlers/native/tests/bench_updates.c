@@ -1,9 +1,9 @@
 /* The way ends in the ring: Bybit updates of 200 bytes, two levels each, through the engine to shared memory. */
 #include "bench_message.h"
+#include "check.h"
 #include "clock.h"
 #include "engine.h"
 #include "venue_plans.h"
-#include "wire_check.h"
 
 #include <unistd.h>
 

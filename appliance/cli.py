@@ -38,6 +38,7 @@ COMMANDS = {
     "replay": "push recorded raw frames through the engine and compare every book",
     "verify": "audit a recording: checksums, sequences, gaps",
     "simulate": "play exchanges on this machine",
+    "bench": "measure which way frames come in best on this box",
     "doctor": "say what this box can do and what is wrong with it",
     "nic": "take a network interface for a poll-mode driver, and give it back",
     "plan": "say what a start will cost the exchanges' limits, before it",

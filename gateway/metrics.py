@@ -109,6 +109,10 @@ def _times(out: Exposition, exchange: str, seen: observe.FeedSeen) -> None:
     for stage, buckets in seen.budget.items():
         text = "Time from one stage's border to the next, of one message in eight."
         out.histogram("budget_seconds", text, buckets, edges=LE_BUDGET_NS, exchange=exchange, stage=stage)
+    out.add(
+        "feed_busy_seconds_total", "counter", "Of the loop's turns that received something.",
+        observe.busy_ns(carrier) / 1e9, exchange=exchange,
+    )  # fmt: skip
     out.histogram(
         "gap_seconds", "How long a book that had been live was not.", seen.gaps,
         edges=LE_GAP_US, per_s=1e6, exchange=exchange,

@@ -87,6 +87,11 @@ def budget_buckets(carrier: Carrier) -> dict[str, list[int]]:
     }
 
 
+def busy_ns(carrier: Carrier) -> int:
+    """Of the loop's turns that received something."""
+    return int(lib.bw_busy_ns(carrier.segment))
+
+
 def gap_buckets(carrier: Carrier) -> list[int]:
     """How long books that had been live were not, counts by bucket of microseconds."""
     return [lib.bw_gap_bucket(carrier.segment, at) for at in range(HISTOGRAM_BUCKETS)]

@@ -132,7 +132,8 @@ def _print(told: dict[str, Any]) -> None:
             print(
                 f"          {path['kind']}" + (f" {path['device']}" if path["kind"] == "dpdk" else ""), end=""
             )
-            print(f" instead of {path['device']}: {path['reason']}" if "reason" in path else "")
+            print(f" instead of {path['device']}: {path['reason']}" if "reason" in path else "", end="")
+            print(f"; {path['measured']}" if "measured" in path else "")
         for book in row["not_live"]:
             print(f"          {book['symbol']} {book['state']}: {book['reason']}")
     for each in told["sinks"]:

@@ -146,5 +146,14 @@ def read_sink_statuses(run_dir: Path) -> list[dict[str, Any]]:
     return found
 
 
+def read_mirror_status(run_dir: Path) -> dict[str, Any]:
+    """What the mirror of a topic wrote last; empty where there is none."""
+    try:
+        told: dict[str, Any] = orjson.loads((run_dir / "mirror.status.json").read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+    return told
+
+
 def now_ns() -> int:
     return time.time_ns()

@@ -242,9 +242,13 @@ class KafkaSink(_Table, frozen=True):
 class Sinks(_Table, frozen=True):
     """Where the journal is brought to, by a process each, [sinks.<kind>]."""
 
-    name: Annotated[str, _about("Under which the target keeps this box's offsets; empty: its host name.")] = (
-        ""
-    )
+    name: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9._-]*$",
+            description="Under which the target keeps this box's offsets; empty: its host name.",
+        ),
+    ] = ""
     postgres: Annotated[PostgresSink, _about("PostgreSQL, [sinks.postgres].")] = msgspec.field(
         default_factory=PostgresSink
     )

@@ -7,6 +7,7 @@ offset and slows nobody; it may be stopped and started at any time. See docs/sin
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import socket
 from pathlib import Path
@@ -26,6 +27,7 @@ EXAMPLES = """
   bookwire sink kafka --to kafka://localhost:9092/bookwire
   bookwire sink postgres --config bookwire.toml        to [sinks.postgres] url
 """
+NICE = 5  # the feeds, the gateway and the recorder go first
 KINDS = ("postgres", "questdb", "kafka")
 
 
@@ -80,16 +82,17 @@ def target(table: Any, told: SinkSettings, shm_dir: Path) -> Target:
 
 def run(arguments: argparse.Namespace) -> int:
     """Until a signal."""
-    config = config_of(arguments, exchanges={"enabled": words(arguments.exchanges)})
+    config = config_of(
+        arguments, exchanges={"enabled": words(arguments.exchanges)}, sinks={"name": arguments.name}
+    )
     table = getattr(config.sinks, arguments.kind)
     if arguments.to is not None:
         table = msgspec.structs.replace(table, url=arguments.to)
     sinks = msgspec.structs.replace(config.sinks, **{arguments.kind: table})
-    if arguments.name is not None:
-        sinks = msgspec.structs.replace(sinks, name=arguments.name)
     told = settings(msgspec.structs.replace(config, sinks=sinks), arguments.kind)
     delivery = Delivery(told, target(table, told, config.box.shm_dir), Log("sink"))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: delivery.stop.set())
+    os.nice(NICE)
     delivery.run()
     return 0

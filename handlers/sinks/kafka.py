@@ -24,7 +24,7 @@ from handlers.sinks import messages
 from handlers.sinks.delivery import TargetError
 from handlers.sinks.messages import Head, Kind
 from handlers.sinks.pulse import Pulse
-from handlers.sinks.tail import Batch, Offset, Tail
+from handlers.sinks.tail import Batch, Offset, Tail, canonical
 
 PATIENCE_S = 30.0
 TRANSACTION_MS = 15_000  # a killed sink's open transaction holds readers back for at most so long
@@ -261,7 +261,7 @@ class Kafka:
             copied = file.copy(book)
             if copied is None or copied[0]["published_ns"][0] == 0:
                 continue
-            name = symbol["canonical"].tobytes().rstrip(b"\0").decode()
+            name = canonical(symbol)
             bounds = self._pulses[tail.exchange].bounds(book, file.generation) or file.bounds.get(
                 book, (0, 0)
             )

@@ -43,6 +43,11 @@ class Span:
     bounds: tuple[int, int] = (0, 0)  # verified_price of both sides
 
 
+def canonical(symbol: NDArray[np.void]) -> str:
+    """BASE-QUOTE of a bw_symbol."""
+    return str(symbol["canonical"].tobytes().rstrip(b"\0").decode("utf-8", "replace"))
+
+
 @dataclass(frozen=True)
 class Batch:
     """What lies between two offsets of one file. ``symbols``: bw_symbol by book."""
@@ -63,7 +68,7 @@ class Batch:
 
     def names(self) -> list[str]:
         """Canonical symbol by book."""
-        return [row["canonical"].tobytes().rstrip(b"\0").decode() for row in self.symbols]
+        return [canonical(row) for row in self.symbols]
 
 
 @dataclass

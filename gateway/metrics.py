@@ -251,6 +251,18 @@ def _sink(out: Exposition, told: Mapping[str, Any]) -> None:
         out.add("sink_lost_total", "counter", text, value, sink=sink, what=what)
 
 
+def _mirror(out: Exposition, told: Mapping[str, Any]) -> None:
+    up = observe.now_ns() / 1e9 - told["time"] < SINK_PATIENCE_S
+    out.add("mirror_up", "gauge", "1 while the process that mirrors a topic runs.", up)
+    for name in ("records", "snapshots", "beats", "unknown", "refused", "errors"):
+        out.add(f"mirror_{name}_total", "counter", f"Of the mirror of a topic: {name}.", told[name])
+    for exchange, each in told["exchanges"].items():
+        text = "Age of the newest beat of the exchange's origin, -1: none came yet."
+        out.add("mirror_beat_age_seconds", "gauge", text, each["age_s"], exchange=exchange)
+        text = "Books that are not whole and wait for a copy."
+        out.add("mirror_books_waiting", "gauge", text, each["books_waiting"], exchange=exchange)
+
+
 def described() -> list[tuple[str, str, list[str], str]]:
     """Every metric there can be, sorted: name, kind, labels, help. Past the kernel its counters are more."""
     out = Exposition()
@@ -265,6 +277,7 @@ def described() -> list[tuple[str, str, list[str], str]]:
     _gateway(out, observe.empty_gateway())
     _clock_state(out, clock.Synchronisation(synchronised=False, offset_ns=0, error_ns=0))
     _sink(out, observe.empty_sink())
+    _mirror(out, observe.empty_mirror())
     return sorted(out.described())
 
 
@@ -288,6 +301,8 @@ def exposition(settings: HttpSettings, directory: SegmentDirectory) -> str:
             _feed_status(out, carrier.exchange.id, status)
     for told in observe.read_sink_statuses(settings.run_dir):
         _sink(out, told)
+    if mirror := observe.read_mirror_status(settings.run_dir):
+        _mirror(out, mirror)
     stats = observe.read_gateway_stats(settings.shm_dir / "gateway.stats")
     alive = stats is not None and stats.alive(observe.now_ns(), settings.writer_patience_ms)
     _gateway_up(out, alive)

@@ -214,17 +214,24 @@ def read_sink_statuses(run_dir: Path) -> list[dict[str, Any]]:
 
 def empty_sink() -> dict[str, Any]:
     """What a sink that has done nothing would write."""
-    counts = (
-        "rows",
-        "batches",
-        "duplicates",
-        "failures",
-        "retries",
-        "backlog_bytes",
-        "backlog_files",
-        "lag_s",
-    )
-    return {"kind": "", "time": 0, "connected": False, "lost": {"": 0}, **dict.fromkeys(counts, 0)}
+    counts = ("rows", "batches", "duplicates", "failures", "retries", "backlog_bytes", "backlog_files")
+    told: dict[str, Any] = dict.fromkeys((*counts, "time", "lag_s"), 0)
+    return {**told, "kind": "", "connected": False, "lost": {"": 0}}
+
+
+def read_mirror_status(run_dir: Path) -> dict[str, Any]:
+    """What the mirror of a topic wrote last; empty where there is none."""
+    try:
+        told: dict[str, Any] = orjson.loads((run_dir / "mirror.status.json").read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        return {}
+    return told
+
+
+def empty_mirror() -> dict[str, Any]:
+    """What a mirror that has mirrored nothing would write."""
+    counts = ("time", "records", "snapshots", "beats", "unknown", "refused", "errors")
+    return {**dict.fromkeys(counts, 0), "exchanges": {"": {"age_s": 0, "books_waiting": 0}}}
 
 
 def now_ns() -> int:

@@ -19,7 +19,7 @@ from appliance.config import Config
 from appliance.lines import json_line
 from appliance.observe import ExchangeView, Observer, need_something
 from appliance.supervisor import STATUS_NAME
-from gateway.observe import read_sink_statuses
+from gateway.observe import read_mirror_status, read_sink_statuses
 
 EXAMPLES = """
   bookwire status
@@ -52,6 +52,7 @@ def gather(config: Config, exchanges: list[ExchangeView], now_ns: int) -> dict[s
         "up": _read(config.box.run_dir / STATUS_NAME),
         "exchanges": [_exchange(config, exchange, now_ns) for exchange in exchanges],
         "sinks": read_sink_statuses(config.box.run_dir),
+        "mirror": read_mirror_status(config.box.run_dir),
     }
 
 
@@ -145,6 +146,11 @@ def _print(told: dict[str, Any]) -> None:
         )
         if not each["connected"] and each["last_error"]:
             print(f"          {each['last_error']}")
+    if mirror := told["mirror"]:
+        ages = ", ".join(f"{name} {each['age_s']:.1f} s" for name, each in mirror["exchanges"].items())
+        print(f"mirror of {mirror['topic']}  {mirror['records']} records  beats: {ages or 'none'}")
+        if mirror["last_error"]:
+            print(f"          {mirror['last_error']}")
     for each in told["up"].get("processes", []):
         if not each["name"].startswith("feed "):
             state = f"pid {each['pid']}" if each["pid"] else "down"

@@ -145,6 +145,7 @@ class Gateway(_Table, frozen=True):
     clients_max: Annotated[Count, _about("Connections.")] = 10_000
     clients_per_address: Annotated[Count, _about("Connections of one address; loopback is not counted.")] = 64
     subscriptions_per_client: Annotated[Count, _about("Subscriptions of one connection.")] = 256
+    replays_max: Annotated[Count, _about("Subscriptions to the past at a time, each a process.")] = 4
     request_bytes_max: Annotated[Count, _about("A longer request is answered by an error.")] = 16 << 10
     message_bytes_max: Annotated[Count, _about("A longer message closes the connection (1009).")] = 64 << 10
     requests_per_second: Annotated[Count, _about("Requests of one connection, sustained.")] = 50
@@ -220,6 +221,10 @@ class Simulate(_Table, frozen=True):
     processes: Annotated[
         Count, _about("Processes that play them; of several, each falls and comes back alone.")
     ] = 1
+    skew: Annotated[
+        dict[str, Annotated[float, Meta(ge=-1000, le=1000)]],
+        _about("Prices of an exchange shifted by basis points, [simulate.skew]: books cross, for arb:."),
+    ] = msgspec.field(default_factory=dict)
     seed: Annotated[int, _about("The same seed, the same order flow.")] = 1
 
 

@@ -238,15 +238,36 @@ def _gateway(out: Exposition, stats: observe.GatewayStats) -> None:
         )  # fmt: skip
 
 
+def _recorder(out: Exposition, told: Mapping[str, Any]) -> None:
+    """What the recorder says of itself once a second; a status that is older is a dead recorder's."""
+    out.add("recorder_up", "gauge", "1 while the recorder writes its status.", observe.is_fresh(told))
+    out.add("recorder_disk_bytes", "gauge", "What the recording takes of the disk.", told["bytes"])
+    out.add("recorder_budget_bytes", "gauge", "What it may take.", told["budget_bytes"])
+    out.add("recorder_files_removed_total", "counter", "Files that retention took.", told["files_removed"])
+    out.add("recorder_sync_errors_total", "counter", "Times fdatasync() failed.", told["sync_errors"])
+    out.add("recorder_cpu_seconds_total", "counter", "CPU time of the recorder.", told["cpu_seconds"])
+    for exchange, counts in told["exchanges"].items():
+        for name, value in counts.items():
+            if name == "lag_bytes":
+                text = "Bytes of the update ring that are not recorded yet."
+                out.add("recorder_lag_bytes", "gauge", text, value, exchange=exchange)
+            else:
+                text = f"Of the recorder: {name.replace('_', ' ')}."
+                out.add(f"recorder_{name}_total", "counter", text, value, exchange=exchange)
+
+
 def exposition(settings: HttpSettings, directory: SegmentDirectory) -> str:
     """The whole page."""
     out = Exposition()
     out.add("build_info", "gauge", "Version of the product.", 1, version=product_version())
     for carrier in directory.carriers():
         _feed(out, carrier, settings)
-        status = observe.read_feed_status(settings.run_dir, carrier.exchange.id)
+        status = observe.read_status(settings.run_dir, carrier.exchange.id)
         if status:
             _feed_status(out, carrier.exchange.id, status)
+    recorder = observe.read_status(settings.run_dir, "record")
+    if recorder:
+        _recorder(out, recorder)
     stats = observe.read_gateway_stats(settings.shm_dir / "gateway.stats")
     alive = stats is not None and stats.alive(observe.now_ns(), settings.writer_patience_ms)
     out.add("gateway_up", "gauge", "1 while the gateway's loop turns.", alive)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from gateway._ffi import ffi, lib
 from gateway.directory import Carrier, text_of
 
 HISTOGRAM_BUCKETS = 256
+STATUS_PATIENCE_S = 5.0
 LATENCIES = (
     "published_to_seen",
     "published_to_first_sent",
@@ -126,13 +128,19 @@ def histogram_floors() -> list[int]:
     return [int(lib.bw_histogram_floor(bucket)) for bucket in range(HISTOGRAM_BUCKETS)]
 
 
-def read_feed_status(run_dir: Path, exchange: str) -> dict[str, Any]:
-    """The exchange process's own status file; empty when there is none or it is half-readable."""
+def read_status(run_dir: Path, name: str) -> dict[str, Any]:
+    """The own status file of an exchange's process or the recorder (``record``); empty when there is none
+    or it is half-readable."""
     try:
-        status = orjson.loads((run_dir / f"{exchange}.status.json").read_bytes())
+        status = orjson.loads((run_dir / f"{name}.status.json").read_bytes())
     except (OSError, orjson.JSONDecodeError):
         return {}
     return status if isinstance(status, dict) else {}
+
+
+def is_fresh(status: Mapping[str, Any]) -> bool:
+    """Whether a status that is written each second was written lately."""
+    return abs(time.time() - float(status["time"])) < STATUS_PATIENCE_S
 
 
 def now_ns() -> int:

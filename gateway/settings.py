@@ -60,6 +60,7 @@ class GatewaySettings:
     clients_max: int = 10_000
     clients_per_address: int = 64  # addresses of the loopback are not counted
     subscriptions_per_client: int = 256
+    replays_max: int = 4  # at a time, each a process of its own
     request_bytes_max: int = 16 << 10  # larger: error "message too large"
     message_bytes_max: int = 64 << 10  # larger: close 1009
     requests_per_second: int = 50

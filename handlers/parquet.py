@@ -7,6 +7,7 @@ Needs pyarrow (the extra ``history``).
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections import defaultdict
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ ROWS = 1 << 16
 LEVELS = 1 << 20
 ROW_GROUP = 1 << 16
 DONE = ".done"
+LOCK_NAME = "parquet.lock"
 SNAPSHOT = 0  # type of a row that holds a whole book; others are RecordType
 TYPES = ("snapshot", "update", "reset", "state")
 ROW = layout.struct("bw_row")
@@ -326,8 +328,20 @@ def _ended(path: Path) -> bool:
 
 
 def convert_waiting(directory: Path, compression: str, log: Log) -> Converted:
-    """All that wait, oldest first."""
+    """All that wait, oldest first; nothing where another process is at it, as after a recorder's kill."""
     total = Converted()
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / LOCK_NAME).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.detail("another_converts")
+            return total
+        _convert_all(directory, compression, log, total)
+    return total
+
+
+def _convert_all(directory: Path, compression: str, log: Log, total: Converted) -> None:
     for path in list(waiting(directory)):
         try:
             made = convert(directory, path, compression)
@@ -338,4 +352,3 @@ def convert_waiting(directory: Path, compression: str, log: Log) -> Converted:
         total.files, total.rows, total.bytes = (
             total.files + made.files, total.rows + made.rows, total.bytes + made.bytes,
         )  # fmt: skip
-    return total

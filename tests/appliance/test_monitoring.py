@@ -13,6 +13,7 @@ import pytest
 from gateway import metrics
 from gateway.directory import SegmentDirectory
 from gateway.settings import HttpSettings
+from handlers.recorder import Counts
 
 MONITORING = Path(__file__).parents[2] / "appliance" / "monitoring"
 RULES = MONITORING / "bookwire.rules.yml"
@@ -44,6 +45,7 @@ def _from_counters() -> set[str]:
         names |= {f"bookwire_gateway_{name}", f"bookwire_gateway_{name}_total"}
         if name.endswith("_sent"):
             names.add(f"bookwire_gateway_sent_{name.removesuffix('_sent')}_total")
+    names |= {f"bookwire_recorder_{name}_total" for name in Counts.__dataclass_fields__}
     return names
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import sys
 from decimal import Decimal
@@ -21,7 +22,7 @@ from handlers import shm_layout as layout
 from handlers.audit import audit, record_offsets
 from handlers.journal import BlockType, JournalFile, files_of
 from handlers.logs import Log
-from handlers.parquet import convert_waiting, waiting
+from handlers.parquet import LOCK_NAME, convert_waiting, waiting
 from handlers.recorder import RecordSettings, Track
 
 UPDATES = 700
@@ -254,6 +255,13 @@ async def test_gaps_stand_in_the_manifest_beside_the_file(shm_dir, run_dir, tmp_
     assert [(gap["from_sequence"], gap["to_sequence"]) for gap in gaps] == [(first_lost, 4001)]
     assert "went round" in gaps[0]["why"]
     assert audit(tmp_path).clean
+
+
+def test_two_do_not_convert_the_same_files(recorded):
+    with (recorded.dir / LOCK_NAME).open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert convert_waiting(recorded.dir, "zstd", Log("record", stream=io.StringIO())).files == 0
+    assert convert_waiting(recorded.dir, "zstd", Log("record", stream=io.StringIO())).files > 4
 
 
 def test_verify_finds_parquet_that_is_not_as_its_manifest_says(converted):

@@ -16,13 +16,14 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from gateway.arb import channels_of, scan, terms_of
+from gateway.arb import ArbTable, terms_of
 from gateway.channels import Options, View, parse_channel, parse_depth
 from gateway.directory import SegmentDirectory
 from gateway.errors import Refusal, RequestError
 from gateway.fees import arb_terms
 from gateway.health import Check, book_checks, gateway_check
 from gateway.history import HistoryRoutes
+from gateway.history_pool import HistoryPool
 from gateway.metrics import exposition, product_version
 from gateway.openapi import document
 from gateway.overview import overview
@@ -67,6 +68,7 @@ class Routes:
         self._settings = settings
         self._terms = arb_terms(settings.arb)
         self.directory = SegmentDirectory(settings.shm_dir, settings.writer_patience_ms)
+        self._arb = ArbTable(settings, self.directory)
         dashboard = files("gateway") / "dashboard"
         self._assets = {path.name: path.read_bytes() for path in dashboard.iterdir() if path.is_file()}
         page = self._assets.pop("index.html").decode()
@@ -168,8 +170,7 @@ class Routes:
             self._settings.depth_default, False, 0, strings=request.query.get("numbers") == "string",
             arb=terms_of(request.query, self._terms),
         )  # fmt: skip
-        channels = channels_of(self.directory, symbol)
-        body = await asyncio.to_thread(scan, self._settings, self.directory, channels, options)
+        body = await self._arb.rows(symbol, options)
         return web.Response(body=body, content_type="application/json")
 
     async def openapi(self, request: web.Request) -> web.Response:
@@ -197,9 +198,11 @@ def application(settings: HttpSettings) -> web.Application:
     app = web.Application(middlewares=[problems])
     routes = Routes(settings)
     app.add_routes(routes.table())
-    app.add_routes(HistoryRoutes(settings.record_dir, problem).table())
+    pool = HistoryPool(settings.history_processes, settings.history_waiting_max)
+    app.add_routes(HistoryRoutes(settings.record_dir, pool, problem).table())
 
     async def close(_: web.Application) -> None:
+        pool.close()
         routes.directory.close()
 
     app.on_cleanup.append(close)

@@ -111,6 +111,9 @@ class HttpSettings:
     depth_default: int = 20
     depth_max: int = 1000
     record_dir: Path | None = None  # of recordings, for /v1/history
+    history_processes: int = 2  # that answer /v1/history
+    history_waiting_max: int = 64  # queries that wait for them; one more is answered with 503
+    arb_tick_ms: int = 50  # rows of /v1/arb are made once in so long, for all who ask the same; 0: each time
     live_exchanges_min: int = 1  # /readyz and /health are 503 below this
     live_books_min: int = 1
     symbol_labels: bool = False  # per-book metrics: one series a symbol

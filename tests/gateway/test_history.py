@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import fcntl
 import io
+import os
 import sys
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ import pytest_asyncio
 from aiohttp.test_utils import TestClient, TestServer
 from gateway_support import LIVE, STALE, RandomFlow, Writer, loads
 
+from gateway.history_pool import HistoryPool, NoRoomError
 from gateway.rest import application
 from gateway.settings import HttpSettings
 from handlers import shm_layout as layout
@@ -97,8 +101,16 @@ def converted(recorded: Recorded) -> Recorded:
     return recorded
 
 
+class Inline(HistoryPool):
+    """Without processes: what is looked at is the answers."""
+
+    async def run(self, work, *arguments):
+        return await asyncio.to_thread(work, *arguments)
+
+
 @pytest_asyncio.fixture
-async def http(shm_dir, run_dir, tmp_path):
+async def http(shm_dir, run_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr("gateway.rest.HistoryPool", Inline)
     settings = HttpSettings(shm_dir, run_dir, record_dir=tmp_path / "record")
     async with TestClient(TestServer(application(settings))) as client:
         yield client
@@ -120,7 +132,7 @@ async def pages(http: Any, url: str, **query: Any) -> list[dict[str, Any]]:
         cursor = {"cursor": body["next"]}
 
 
-@pytest.mark.parametrize("limit", [7, 100, 10_000])
+@pytest.mark.parametrize("limit", [61, 10_000])
 async def test_pages_give_every_update_once_and_exact(http, converted, limit):
     rows = await pages(http, f"{URL}/updates", limit=str(limit))
     told = [
@@ -218,6 +230,35 @@ async def test_what_cannot_be_is_a_problem_document(http, converted, query, stat
 async def test_a_name_is_never_a_way_out_of_the_recording(http, converted, path):
     answer = await http.get(path)
     assert answer.status in (400, 404)
+
+
+async def test_queries_run_elsewhere_and_only_so_many_wait():
+    pool = HistoryPool(1, 1)
+    try:
+        first = asyncio.create_task(pool.run(time.sleep, 0.2))
+        second = asyncio.create_task(pool.run(os.getpid))
+        await asyncio.sleep(0)
+        with pytest.raises(NoRoomError):
+            await pool.run(os.getpid)
+        await first
+        assert await second != os.getpid()
+        with pytest.raises(NoRoomError):
+            await pool.run(os.abort)
+        assert await pool.run(os.getpid) not in (await second, os.getpid()), "another took its place"
+    finally:
+        pool.close()
+
+
+async def test_who_cannot_wait_is_told_when_to_come_again(shm_dir, run_dir, tmp_path, converted, monkeypatch):
+    async def full(*_):
+        raise NoRoomError("2 queries are under way")
+
+    monkeypatch.setattr(HistoryPool, "run", full)
+    settings = HttpSettings(shm_dir, run_dir, record_dir=tmp_path / "record")
+    async with TestClient(TestServer(application(settings))) as client:
+        answer = await client.get(f"{URL}/updates")
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+        assert (await answer.json())["title"] == "too many queries"
 
 
 async def test_without_the_extra_the_answer_names_it(http, converted, monkeypatch):

@@ -30,9 +30,11 @@ from gateway.history_query import Query, connect, levels_text, pages, parts_betw
 LIMIT_DEFAULT = 1000
 LIMIT_MAX = 10_000
 NEEDED = ("duckdb", "pyarrow")
-INTERVAL = re.compile(r"^(\d{1,6})([smh]?)$")
+INTERVAL = re.compile(r"^([1-9][0-9]{0,5})([smh]?)$")
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")
+SYMBOL = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,39}$")
+CURSOR = re.compile(r"^[A-Za-z0-9_-]{1,110}$")
 FORMATS = ("json", "csv", "parquet")
 KINDS = ("updates", "snapshots", "ohlc", "spread")
 HEADINGS = (
@@ -110,7 +112,7 @@ def read_query(request: web.Request, directory: Path) -> Query:
     if begin > end:
         raise BadRequestError("from is later than to")
     interval = INTERVAL.match(given.get("interval", "1m"))
-    if interval is None or int(interval[1]) == 0:
+    if interval is None:
         raise BadRequestError(f"interval is {given['interval']!r}: 10s, 5m, 1h, or seconds")
     exchange, symbol = request.match_info["exchange"].lower(), request.match_info["symbol"].upper()
     symbol = symbol.replace("/", "-")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import closing
 from importlib.resources import files
 from itertools import count
@@ -59,6 +59,19 @@ def problem(status: int, title: str, detail: str, code: int | None = None) -> we
 
 def _json(value: Any) -> web.Response:
     return web.Response(body=orjson.dumps(value), content_type="application/json")
+
+
+def choice(request: web.Request, name: str, values: Sequence[str], refusal: Refusal) -> str:
+    """A query's value, the first where it has none. Raises RequestError for another, or for several."""
+    given = request.query.getall(name, [values[0]])
+    if len(given) != 1 or given[0] not in values:
+        raise RequestError(refusal)
+    return given[0]
+
+
+def strings(request: web.Request) -> bool:
+    """Whether numbers are asked for as exact decimal strings. Raises RequestError(invalid numbers)."""
+    return choice(request, "numbers", ("number", "string"), Refusal.INVALID_NUMBERS) == "string"
 
 
 class Routes:
@@ -152,10 +165,8 @@ class Routes:
         text = request.query.get("depth", str(self._settings.depth_default))
         asked = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
         depth = parse_depth(asked, channel, self._settings.depth_max)
-        options = Options(
-            depth, False, 0, strings=request.query.get("numbers") == "string",
-            stamps=request.query.get("stamps") == "true",
-        )  # fmt: skip
+        stamps = choice(request, "stamps", ("false", "true"), Refusal.INVALID_STAMPS) == "true"
+        options = Options(depth, False, 0, strings=strings(request), stamps=stamps)
         made = await asyncio.to_thread(
             snapshot, self.directory, channel, options, self._settings.writer_patience_ms
         )
@@ -167,7 +178,7 @@ class Routes:
         if symbol is not None:
             symbol = parse_channel(f"arb:{symbol}", self.directory).symbol
         options = Options(
-            self._settings.depth_default, False, 0, strings=request.query.get("numbers") == "string",
+            self._settings.depth_default, False, 0, strings=strings(request),
             arb=terms_of(request.query, self._terms),
         )  # fmt: skip
         body = await self._arb.rows(symbol, options)
@@ -188,7 +199,10 @@ async def problems(
         status = 404 if error.refusal in NOT_FOUND else 400
         return problem(status, error.refusal.text, error.channel or request.path, error.refusal.code)
     except web.HTTPException as error:
-        return problem(error.status, error.reason, f"{request.method} {request.path}")
+        answer = problem(error.status, error.reason, f"{request.method} {request.path}")
+        if "Allow" in error.headers:
+            answer.headers["Allow"] = error.headers["Allow"]
+        return answer
     except MemoryError as error:
         return problem(503, "no room", str(error))
 

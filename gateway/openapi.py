@@ -61,10 +61,11 @@ SCHEMAS: dict[str, Any] = {
     "ArbRow": {
         "type": "object",
         "description": "buy at one exchange's asks, sell at another's bids, after both taker fees",
-        "required": ["symbol", "buy", "sell", "size", "notional", "profit", "net_bp", "whole", "age_ms",
-                     "confidence"],
+        "required": ["symbol", "buy", "sell", "size", "notional", "profit", "spread_bp", "net_bp",
+                     "whole", "age_ms", "confidence"],
         "properties": {
             "symbol": {"type": "string"}, "buy": _ARB_LEG, "sell": _ARB_LEG, **_ARB_TRADE,
+            "spread_bp": {"type": "number", "description": "between the best prices, before fees"},
             "net_bp": {"type": "number", "description": "profit on what is spent, basis points"},
             "whole": {"type": "object", "properties": _ARB_TRADE, "required": [*_ARB_TRADE]},
             "age_ms": {"type": "integer", "description": "of the older quote"},

@@ -75,6 +75,8 @@ def check(rows: list[dict[str, Any]], books: dict[str, PublishedBook], capital: 
             assert Decimal(row["whole"]["notional"]) == exact["whole"]
             assert Decimal(row["buy"]["price"]) == books[buy].decimals(1)[0][0]
             assert Decimal(row["sell"]["price"]) == books[sell].decimals(0)[0][0]
+            asked, bid = Decimal(row["buy"]["price"]), Decimal(row["sell"]["price"])
+            assert Decimal(row["spread_bp"]) == cut((bid - asked) / asked * 10_000, 2)
             assert row["age_ms"] == max(row["buy"]["age_ms"], row["sell"]["age_ms"]) >= 0
             assert 0 <= row["confidence"] <= 1
     profits = [Decimal(row["profit"]) for row in rows]

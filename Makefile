@@ -104,12 +104,12 @@ test-c: build
 		-Db_sanitize=address,undefined -Db_lundef=false >/dev/null; }
 	@$(BIN)/meson test -C $(SANITIZE) --print-errorlogs --quiet
 
-# Independent clients that tests compare us with, in an environment of their own.
+# Independent clients that tests compare us with, in an environment of their own; and what tests /openapi.json.
 # Some know exchanges that later releases have dropped: .peers-old.
 peers: $(VENV)/.locked
-	@for each in peers peers-old; do \
+	@for each in peers peers-old schemathesis; do \
 		if [ -e bench/$$each.lock ] && ! cmp -s bench/$$each.lock .$$each/.lock; then \
-			echo "bookwire: installing clients to compare with (.$$each) ..." >&2; \
+			echo "bookwire: installing what tests compare with (.$$each) ..." >&2; \
 			{ [ -x .$$each/bin/pip ] || $(PYTHON) -m venv .$$each; } && \
 			.$$each/bin/pip install --quiet --require-hashes -r bench/$$each.lock && \
 			cp bench/$$each.lock .$$each/.lock || \
@@ -228,4 +228,4 @@ schema: build
 	@$(BIN)/python -m gateway.asyncapi docs
 
 clean:
-	@rm -rf build $(VENV) .peers .peers-old .ansible .site .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	@rm -rf build $(VENV) .peers .peers-old .schemathesis .ansible .site .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

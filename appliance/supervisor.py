@@ -169,6 +169,7 @@ class Supervisor:
         base = [
             *("--symbols", ",".join(simulate.symbols), "--rate", str(simulate.rate)),
             *("--seed", str(simulate.seed), "--levels", str(simulate.levels), "--state-dir", str(state_dir)),
+            *(part for name, points in simulate.skew.items() for part in ("--skew", f"{name}={points:g}")),
         ]
         names = self.config.exchanges.enabled
         troupes = [names[at :: simulate.processes] for at in range(min(simulate.processes, len(names)))]

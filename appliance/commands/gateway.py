@@ -37,6 +37,7 @@ def settings(config: Config) -> GatewaySettings:
     made = GatewaySettings(
         shm_dir=config.box.shm_dir,
         run_dir=config.box.run_dir,
+        record_dir=config.box.data_dir / "record",
         **msgspec.structs.asdict(config.gateway),
         arb=ArbSettings(**msgspec.structs.asdict(config.arb)),
     )

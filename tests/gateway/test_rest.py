@@ -66,6 +66,8 @@ async def test_a_book_that_is_not_live_is_shown_empty(gateway, http, books):
         ("/v1/book/okx:BTC-USDT?depth=0", 400, "invalid depth", 9),
         ("/v1/book/okx:BTC-USDT?depth=1001", 400, "invalid depth", 9),
         ("/v1/book/okx:BTC-USDT?depth=ten", 400, "invalid depth", 9),
+        ("/v1/book/okx:BTC-USDT?numbers=text", 400, "invalid numbers", 16),
+        ("/v1/book/okx:BTC-USDT?stamps=1", 400, "invalid stamps", 19),
         ("/v1/symbols?exchange=nosuch", 404, "unknown exchange", 6),
         ("/nowhere", 404, "Not Found", None),
     ],

@@ -34,6 +34,7 @@ COMMANDS = {
     "gateway": "run the WebSocket gateway",
     "http": "run REST, health and metrics",
     "record": "run the recorder",
+    "sink": "bring the journal to PostgreSQL or QuestDB",
     "replay": "push recorded raw frames through the engine and compare every book",
     "verify": "audit a recording: checksums, sequences, gaps",
     "simulate": "play exchanges on this machine",

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from itertools import accumulate
 from typing import Any
 
 from gateway import observe
 from gateway.directory import Carrier, SegmentDirectory
+from gateway.exposition import Exposition
 from gateway.settings import HttpSettings
+from hw import clock
 
-PREFIX = "bookwire_"
 GAUGES = frozenset(
     {"largest_frame_bytes", "receive_queue_bytes", "pending_bytes_peak", "chunks_used", "connections_open"}
 )
@@ -20,7 +19,9 @@ GATEWAY_GAUGES = frozenset({"clients", "groups", "mirrors", "ring_lag_bytes", "s
 DATAPATH_GAUGES = frozenset(
     {"waiting_bytes", "connections", "time_waits", "link_up", "port_buffers_free", "port_link_mbps"}
 )
-LE_NS = [1 << octave for octave in range(7, 35)]  # 128 ns .. 17 s
+SINK_PATIENCE_S = 5.0
+LE_BUDGET_NS = [1 << octave for octave in range(4, 25)]  # 16 ns .. 17 ms
+LE_GAP_US = [1 << octave for octave in range(10, 33)]  # 1 ms .. 72 minutes
 
 
 def product_version() -> str:
@@ -28,63 +29,6 @@ def product_version() -> str:
         return version("bookwire")
     except PackageNotFoundError:
         return "unknown"
-
-
-class Exposition:
-    """Collects samples by metric, so that each metric's HELP and TYPE stand once."""
-
-    def __init__(self) -> None:
-        self._metrics: dict[str, tuple[str, str, list[str]]] = {}
-
-    def add(self, name: str, kind: str, text: str, value: float, /, **labels: str) -> None:
-        """One sample of a gauge or counter."""
-        self._samples(name, kind, text).append(f"{PREFIX}{name}{_labels(labels)} {_value(value)}")
-
-    def histogram(self, name: str, text: str, buckets: list[int], sum_ns: float, **labels: str) -> None:
-        """A histogram in seconds from counts by native bucket."""
-        samples = self._samples(name, "histogram", text)
-        below = list(accumulate(buckets))
-        floors = observe.histogram_floors()
-        for le_ns in LE_NS:
-            at = sum(1 for floor in floors if floor < le_ns) - 1
-            samples.append(
-                f"{PREFIX}{name}_bucket{_labels({**labels, 'le': _value(le_ns / 1e9)})} {below[at]}"
-            )
-        samples.append(f"{PREFIX}{name}_bucket{_labels({**labels, 'le': '+Inf'})} {below[-1]}")
-        samples.append(f"{PREFIX}{name}_sum{_labels(labels)} {_value(sum_ns / 1e9)}")
-        samples.append(f"{PREFIX}{name}_count{_labels(labels)} {below[-1]}")
-
-    def _samples(self, name: str, kind: str, text: str) -> list[str]:
-        return self._metrics.setdefault(name, (kind, text, []))[2]
-
-    def lines(self) -> Iterable[str]:
-        for name, (kind, text, samples) in self._metrics.items():
-            yield f"# HELP {PREFIX}{name} {text}"
-            yield f"# TYPE {PREFIX}{name} {kind}"
-            yield from samples
-
-    def described(self) -> Iterable[tuple[str, str, list[str], str]]:
-        """(name, kind, labels of a sample, help) of each metric."""
-        for name, (kind, text, samples) in self._metrics.items():
-            labels = re.findall(r'[{,](\w+)="', samples[0])
-            yield f"{PREFIX}{name}", kind, [label for label in labels if label != "le"], text
-
-    def text(self) -> str:
-        return "\n".join([*self.lines(), ""])
-
-
-def _labels(labels: Mapping[str, str]) -> str:
-    if not labels:
-        return ""
-    escaped = {
-        key: value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-        for key, value in labels.items()
-    }
-    return "{" + ",".join(f'{key}="{value}"' for key, value in escaped.items()) + "}"
-
-
-def _value(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(float(value))
 
 
 def _feed(out: Exposition, carrier: Carrier, settings: HttpSettings) -> None:
@@ -153,12 +97,42 @@ def _feed_seen(out: Exposition, exchange: str, seen: observe.FeedSeen) -> None:
             exchange=exchange,
             state=verifier,
         )
+    _times(out, exchange, seen)
+
+
+def _times(out: Exposition, exchange: str, seen: observe.FeedSeen) -> None:
+    """Stages that every message passes, the finer ones that some are measured in, and gaps of books."""
     for stage, buckets in seen.stages.items():
-        middles = zip(buckets, observe.histogram_floors(), strict=True)
-        about = sum(count * floor for count, floor in middles)
         out.histogram(
-            "stage_latency_seconds", "Time spent in a stage.", buckets, about, exchange=exchange, stage=stage
+            "stage_latency_seconds", "Time spent in a stage.", buckets, exchange=exchange, stage=stage
         )
+    for stage, buckets in seen.budget.items():
+        text = "Time from one stage's border to the next, of one message in eight."
+        out.histogram("budget_seconds", text, buckets, edges=LE_BUDGET_NS, exchange=exchange, stage=stage)
+    out.histogram(
+        "gap_seconds", "How long a book that had been live was not.", seen.gaps,
+        edges=LE_GAP_US, per_s=1e6, exchange=exchange,
+    )  # fmt: skip
+
+
+def _clock(out: Exposition) -> None:
+    """What the kernel's clock discipline says; exchange delays can be no truer than this clock."""
+    try:
+        state = clock.synchronisation()
+    except OSError:
+        return  # a sandbox may forbid adjtimex(2)
+    _clock_state(out, state)
+
+
+def _clock_state(out: Exposition, state: clock.Synchronisation) -> None:
+    out.add("clock_synchronised", "gauge", "1 while something keeps the time of day.", state.synchronised)
+    out.add(
+        "clock_offset_seconds", "gauge", "Correction of the time of day under way.", state.offset_ns / 1e9
+    )
+    out.add(
+        "clock_error_seconds", "gauge", "Bound of the time of day's error; grows unless synchronised.",
+        state.error_ns / 1e9,
+    )  # fmt: skip
 
 
 def _feed_status(out: Exposition, exchange: str, status: Mapping[str, Any]) -> None:
@@ -257,6 +231,22 @@ def _gateway(out: Exposition, stats: observe.GatewayStats) -> None:
         )  # fmt: skip
 
 
+def _sink(out: Exposition, told: Mapping[str, Any]) -> None:
+    sink = str(told["kind"])
+    up = observe.now_ns() / 1e9 - told["time"] < SINK_PATIENCE_S
+    out.add("sink_up", "gauge", "1 while the sink's process runs.", up, sink=sink)
+    out.add("sink_connected", "gauge", "1 while its target answers.", up and told["connected"], sink=sink)
+    for name in ("rows", "batches", "duplicates", "failures", "retries"):
+        out.add(f"sink_{name}_total", "counter", f"Of the sink: {name}.", told[name], sink=sink)
+    for name in ("backlog_bytes", "backlog_files"):
+        out.add(f"sink_{name}", "gauge", "Recorded and not delivered yet.", told[name], sink=sink)
+    text = "Age of the newest block that was delivered, 0 without a backlog."
+    out.add("sink_lag_seconds", "gauge", text, told["lag_s"], sink=sink)
+    for what, value in told["lost"].items():
+        text = "What the journal no longer had, or never had, for the sink."
+        out.add("sink_lost_total", "counter", text, value, sink=sink, what=what)
+
+
 def described() -> list[tuple[str, str, list[str], str]]:
     """Every metric there can be, sorted: name, kind, labels, help. Past the kernel its counters are more."""
     out = Exposition()
@@ -269,6 +259,8 @@ def described() -> list[tuple[str, str, list[str], str]]:
     _feed_status(out, "", status)
     _gateway_up(out, True)
     _gateway(out, observe.empty_gateway())
+    _clock_state(out, clock.Synchronisation(synchronised=False, offset_ns=0, error_ns=0))
+    _sink(out, observe.empty_sink())
     return sorted(out.described())
 
 
@@ -284,11 +276,14 @@ def exposition(settings: HttpSettings, directory: SegmentDirectory) -> str:
     """The whole page."""
     out = Exposition()
     _build(out)
+    _clock(out)
     for carrier in directory.carriers():
         _feed(out, carrier, settings)
         status = observe.read_feed_status(settings.run_dir, carrier.exchange.id)
         if status:
             _feed_status(out, carrier.exchange.id, status)
+    for told in observe.read_sink_statuses(settings.run_dir):
+        _sink(out, told)
     stats = observe.read_gateway_stats(settings.shm_dir / "gateway.stats")
     alive = stats is not None and stats.alive(observe.now_ns(), settings.writer_patience_ms)
     _gateway_up(out, alive)

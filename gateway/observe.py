@@ -20,6 +20,7 @@ LATENCIES = (
     "received_to_first_sent",
 )
 STAGES = ("receive", "parse", "publish", "receive_to_publish")  # enum bw_stage
+BUDGET = ("tcp", "tls", "websocket", "decode", "book", "ring")  # enum bw_budget
 VERIFIERS = ("absent", "ok", "not_sent", "suspended")
 BOOK_SUMS = ("updates", "gaps", "resyncs", "checksums_ok", "checksums_bad", "crossed",
              "audits", "audit_mismatches", "jumps", "rounded")  # fmt: skip
@@ -76,6 +77,21 @@ def stage_buckets(carrier: Carrier) -> dict[str, list[int]]:
     }
 
 
+def budget_buckets(carrier: Carrier) -> dict[str, list[int]]:
+    """Latency of each stage of some messages, counts by bucket; nothing of an older writer's segment."""
+    if not lib.bw_has_timing(carrier.segment):
+        return {}
+    return {
+        name: [lib.bw_budget_bucket(carrier.segment, part, at) for at in range(HISTOGRAM_BUCKETS)]
+        for part, name in enumerate(BUDGET)
+    }
+
+
+def gap_buckets(carrier: Carrier) -> list[int]:
+    """How long books that had been live were not, counts by bucket of microseconds."""
+    return [lib.bw_gap_bucket(carrier.segment, at) for at in range(HISTOGRAM_BUCKETS)]
+
+
 @dataclass
 class BookSums:
     """Sums over an exchange's books, and what its newest data say.
@@ -129,11 +145,18 @@ class FeedSeen:
     counters: dict[str, int]
     books: BookSums
     stages: dict[str, list[int]]
+    budget: dict[str, list[int]]
+    gaps: list[int]
 
 
 def feed_seen(carrier: Carrier) -> FeedSeen:
     return FeedSeen(
-        carrier.state_counts(), feed_counters(carrier), book_sums(carrier), stage_buckets(carrier)
+        carrier.state_counts(),
+        feed_counters(carrier),
+        book_sums(carrier),
+        stage_buckets(carrier),
+        budget_buckets(carrier),
+        gap_buckets(carrier),
     )
 
 
@@ -141,8 +164,14 @@ def empty_feed() -> FeedSeen:
     """Every name there is, and nothing counted."""
     counters = {text_of(lib.bw_counter_name(at)): 0 for at in range(lib.bw_counter_count())}
     books = BookSums(dict.fromkeys(BOOK_SUMS, 0), dict.fromkeys(VERIFIERS, 0), 0, 0)
+    none = [0] * HISTOGRAM_BUCKETS
     return FeedSeen(
-        dict.fromkeys(STATES, 0), counters, books, {name: [0] * HISTOGRAM_BUCKETS for name in STAGES}
+        dict.fromkeys(STATES, 0),
+        counters,
+        books,
+        dict.fromkeys(STAGES, none),
+        dict.fromkeys(BUDGET, none),
+        none,
     )
 
 
@@ -165,6 +194,32 @@ def read_feed_status(run_dir: Path, exchange: str) -> dict[str, Any]:
     except (OSError, orjson.JSONDecodeError):
         return {}
     return status if isinstance(status, dict) else {}
+
+
+def read_sink_statuses(run_dir: Path) -> list[dict[str, Any]]:
+    """What each sink of this box wrote last; a stopped one leaves none."""
+    found = []
+    for path in sorted(run_dir.glob("sink.*.status.json")):
+        try:
+            found.append(orjson.loads(path.read_bytes()))
+        except (OSError, orjson.JSONDecodeError):
+            continue  # it has just ended
+    return found
+
+
+def empty_sink() -> dict[str, Any]:
+    """What a sink that has done nothing would write."""
+    counts = (
+        "rows",
+        "batches",
+        "duplicates",
+        "failures",
+        "retries",
+        "backlog_bytes",
+        "backlog_files",
+        "lag_s",
+    )
+    return {"kind": "", "time": 0, "connected": False, "lost": {"": 0}, **dict.fromkeys(counts, 0)}
 
 
 def now_ns() -> int:

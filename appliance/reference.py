@@ -84,6 +84,8 @@ def _kind(schema: dict[str, Any]) -> str:
     if schema.get("type") == "array":
         items = schema.get("items", {})
         return "list" if isinstance(items, list) else f"list of {_kind(items)}"
+    if list(schema.get("properties", ())) == ["data"]:
+        return f"data: {_kind(schema['properties']['data'])}"
     told = schema.get("type", "any")
     return " or ".join(told) if isinstance(told, list) else str(told)
 
@@ -143,30 +145,39 @@ def _bounds(schema: dict[str, Any]) -> str:
     )
 
 
+def _contents(answer: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{media} ({_kind(told['schema'])})" if "schema" in told and media == "application/json" else media
+        for media, told in answer.get("content", {}).items()
+    )
+
+
 def http() -> str:
     """Every path of the OpenAPI document."""
     settings = HttpSettings(Path(), Path())
+    told = document(settings.depth_default, settings.depth_max)
     parts = []
-    for path, methods in document(settings.depth_default, settings.depth_max)["paths"].items():
+    for path, methods in told["paths"].items():
         get = methods["get"]
         rows = [
             (f"`{each['name']}`", each["in"], _kind(each["schema"]),
              "; ".join(filter(None, (each.get("description", ""), _limits(each["schema"])))))
             for each in get.get("parameters", [])
         ]  # fmt: skip
-        answers = [
-            f"{status} {', '.join(answer.get('content', {}))}".strip()
-            for status, answer in get["responses"].items()
-        ]
+        answers = [f"{status} {_contents(answer)}".strip() for status, answer in get["responses"].items()]
         table = _table(("parameter", "where", "kind", "meaning"), rows) if rows else ""
         text = [f"## `GET {path}`", f"{get['summary']} Answers: {'; '.join(answers)}.", table]
         parts.append("\n\n".join(part for part in text if part))
     head = (
-        "What `/openapi.json` (OpenAPI 3.1) of a running box says, without its schemas. Errors are\n"
-        "RFC 9457 problem documents; their `code` is that of the stream's error of the same name\n"
+        "What `/openapi.json` (OpenAPI 3.1) of a running box says. Errors are RFC 9457\n"
+        "problem documents; their `code` is that of the stream's error of the same name\n"
         "([errors](../errors.md))."
     )
-    return _page("HTTP", "gateway/openapi.py", head, *parts)
+    shapes = [
+        f"### {name}\n\n" + _table(("field", "kind", "always", "meaning"), _fields(schema))
+        for name, schema in told["components"]["schemas"].items()
+    ]
+    return _page("HTTP", "gateway/openapi.py", head, *parts, "## Answers", *shapes)
 
 
 def _fields(schema: dict[str, Any]) -> Iterator[tuple[str, ...]]:

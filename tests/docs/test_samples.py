@@ -151,7 +151,7 @@ def command(block: Block, text: str, directory: Path) -> list[str]:
 @pytest.mark.timeout(TRIES * PATIENCE_S + 30)
 @pytest.mark.parametrize("block", [marked(block) for block in RUN], ids=str)
 def test_a_block_runs(block: Block, box: Box, tmp_path: Path) -> None:
-    """Tried again where it fails: on a busy machine a book may be stale for a moment, and `status` says so."""
+    """Tried again where it fails: on a busy machine a book may be stale for a moment; `status` says so."""
     earlier = [
         one.text
         for one in ALL

@@ -1,8 +1,8 @@
 """The configuration: one TOML file, every key known, every default stated here.
 
 Where a value comes from, strongest first: command-line flag, environment (``BOOKWIRE_<TABLE>_<KEY>``), file,
-default. These classes are the schema: ``docs/config.schema.json`` and the reference in
-``docs/configuration.md`` are made from them, and ``config_read`` holds a file to them.
+default. These classes are the schema: ``docs/config.schema.json`` and
+``docs/reference/configuration.md`` are made from them, and ``config_read`` holds a file to them.
 """
 
 from __future__ import annotations

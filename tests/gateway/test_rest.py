@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from decimal import Decimal
 
+import jsonschema
 import pytest
 import pytest_asyncio
 from aiohttp.test_utils import TestClient, TestServer
@@ -16,6 +17,8 @@ from orjson import dumps
 from gateway.rest import application
 from gateway.settings import HttpSettings
 from handlers.registry import EXCHANGES
+
+STATUS = "#/components/schemas/Status"
 
 
 @pytest_asyncio.fixture
@@ -178,6 +181,7 @@ async def test_the_dashboard_comes_whole_from_here(http):
 
 async def test_the_status_tells_every_exchange(http, books):
     told = await (await http.get("/v1/status")).json()
+    jsonschema.validate(told, {**(await (await http.get("/openapi.json")).json()), "$ref": STATUS})
     assert [row["number"] for row in told["exchanges"]] == [row.number for row in EXCHANGES]
     running = [row for row in told["exchanges"] if row["total"]]
     assert running

@@ -13,14 +13,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from appliance import latency
 from appliance.commands import add_config, add_json, config_of
 from appliance.config import Config
 from appliance.lines import json_line
 from appliance.observe import ExchangeView, Observer, need_something
 from appliance.supervisor import STATUS_NAME
+from gateway.observe import read_sink_statuses
 
 EXAMPLES = """
   bookwire status
+  bookwire status --latency
   bookwire status --json | jq '.exchanges[] | {exchange, live, books}'
 """
 
@@ -29,6 +32,7 @@ TRY_LATER = 75
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
+    parser.add_argument("--latency", action="store_true", help="where a message's time goes, stage by stage")
     add_json(parser)
     add_config(parser)
 
@@ -47,6 +51,7 @@ def gather(config: Config, exchanges: list[ExchangeView], now_ns: int) -> dict[s
     return {
         "up": _read(config.box.run_dir / STATUS_NAME),
         "exchanges": [_exchange(config, exchange, now_ns) for exchange in exchanges],
+        "sinks": read_sink_statuses(config.box.run_dir),
     }
 
 
@@ -93,8 +98,13 @@ def run(arguments: argparse.Namespace) -> int:
     with Observer(config.box.shm_dir) as observer:
         exchanges = list(need_something(observer.look(), config))
         told = gather(config, exchanges, time.time_ns())
+        if arguments.latency:
+            spent = latency.gather(observer, [exchange.exchange for exchange in exchanges])
+            told["latency"] = spent
     if arguments.json:
         print(json_line(told))
+    elif arguments.latency:
+        print(latency.table(spent))
     else:
         _print(told)
     return 0 if all(exchange.all_live for exchange in exchanges) else TRY_LATER
@@ -125,6 +135,15 @@ def _print(told: dict[str, Any]) -> None:
             print(f" instead of {path['device']}: {path['reason']}" if "reason" in path else "")
         for book in row["not_live"]:
             print(f"          {book['symbol']} {book['state']}: {book['reason']}")
+    for each in told["sinks"]:
+        lost = {what: count for what, count in each["lost"].items() if count}
+        print(
+            f"sink {each['kind']:<10} {'connected' if each['connected'] else 'not connected'}  "
+            f"{each['rows']} rows  {each['backlog_bytes'] / 1e6:.1f} MB waiting, {each['lag_s']:.1f} s behind"
+            f"  {each['failures']} failures, {each['retries']} retries" + (f"  lost: {lost}" if lost else "")
+        )
+        if not each["connected"] and each["last_error"]:
+            print(f"          {each['last_error']}")
     for each in told["up"].get("processes", []):
         if not each["name"].startswith("feed "):
             state = f"pid {each['pid']}" if each["pid"] else "down"

@@ -26,7 +26,7 @@ SEED = 7
 SOME_BYTES, MANY_BYTES, LATE_BYTES = 6_000_000, 1_000_000_000, 30_000_000
 KERNEL_BYTES = 200_000_000  # for its rate, where we are given a gigabyte
 ECHOES, MANY_ECHOES = 600, 1500
-# Our best of the kernel's least, in some tries: it acknowledges in the interrupt, we when we are given a core.
+# Our best of the kernel's least, in some tries: it acknowledges in the interrupt, we when we get a core.
 # The wire carries 10 MB/s: else a lucky slice of a busy core takes the kernel through at ten times that.
 RATE_LEAST, RATE_TRIES, BYTE_NS = 0.3, 4, 100
 P99_MS_MOST = 600

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from handlers import shm_layout as layout
 from handlers._ffi import ffi, lib
-from handlers.journal import Block
+from handlers.recording.journal import Block
 
 ROWS = 1 << 16
 LEVELS = 1 << 20

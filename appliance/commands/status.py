@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from appliance import latency
 from appliance.commands import add_config, add_json, config_of
 from appliance.config import Config
 from appliance.lines import json_line
@@ -22,6 +23,7 @@ from gateway.observe import read_mirror_status, read_sink_statuses
 
 EXAMPLES = """
   bookwire status
+  bookwire status --latency
   bookwire status --json | jq '.exchanges[] | {exchange, live, books}'
 """
 
@@ -30,6 +32,7 @@ TRY_LATER = 75
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
+    parser.add_argument("--latency", action="store_true", help="where a message's time goes, stage by stage")
     add_json(parser)
     add_config(parser)
 
@@ -96,8 +99,13 @@ def run(arguments: argparse.Namespace) -> int:
     with Observer(config.box.shm_dir) as observer:
         exchanges = list(need_something(observer.look(), config))
         told = gather(config, exchanges, time.time_ns())
+        if arguments.latency:
+            spent = latency.gather(observer, [exchange.exchange for exchange in exchanges])
+            told["latency"] = spent
     if arguments.json:
         print(json_line(told))
+    elif arguments.latency:
+        print(latency.table(spent))
     else:
         _print(told)
     return 0 if all(exchange.all_live for exchange in exchanges) else TRY_LATER

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from handlers import shm_layout as layout
 from handlers._ffi import lib
 from handlers.errors import UnavailableError
-from handlers.journal import Block, BlockType, JournalFile, files_of
+from handlers.recording.journal import Block, BlockType, JournalFile, files_of
 from handlers.rows import BookRows, Rows
 
 LIST_S = 0.25  # between two looks for a new file

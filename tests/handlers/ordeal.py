@@ -17,7 +17,7 @@ from servers import Server, until
 
 from handlers._ffi import lib
 from handlers.logs import Log
-from handlers.recorder import RecordSettings, Track
+from handlers.recording.recorder import RecordSettings, Track
 
 
 class Sent(NamedTuple):

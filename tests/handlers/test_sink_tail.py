@@ -11,8 +11,8 @@ from ordeal import Box
 from servers import until
 
 from handlers.errors import UnavailableError
-from handlers.journal import files_of
 from handlers.logs import Log
+from handlers.recording.journal import files_of
 from handlers.sinks.delivery import Delivery, Only, SinkSettings, TargetError, without_password
 from handlers.sinks.rows import decimal, told
 from handlers.sinks.tail import Batch, Offset, Tail

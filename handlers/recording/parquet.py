@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from handlers._ffi import lib
 from handlers.errors import UnavailableError
-from handlers.journal import Block, BlockType, JournalFile, files_of
 from handlers.logs import Log
+from handlers.recording.journal import Block, BlockType, JournalFile, files_of
 from handlers.rows import SNAPSHOT, TYPES, BookRows
 from handlers.shm_layout import BookState, Reason
 

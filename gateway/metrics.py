@@ -111,7 +111,7 @@ def _times(out: Exposition, exchange: str, seen: observe.FeedSeen) -> None:
         out.histogram("budget_seconds", text, buckets, edges=LE_BUDGET_NS, exchange=exchange, stage=stage)
     out.add(
         "feed_busy_seconds_total", "counter", "Of the loop's turns that received something.",
-        observe.busy_ns(carrier) / 1e9, exchange=exchange,
+        seen.busy_ns / 1e9, exchange=exchange,
     )  # fmt: skip
     out.histogram(
         "gap_seconds", "How long a book that had been live was not.", seen.gaps,

@@ -152,6 +152,7 @@ class FeedSeen:
     stages: dict[str, list[int]]
     budget: dict[str, list[int]]
     gaps: list[int]
+    busy_ns: int
 
 
 def feed_seen(carrier: Carrier) -> FeedSeen:
@@ -162,6 +163,7 @@ def feed_seen(carrier: Carrier) -> FeedSeen:
         stage_buckets(carrier),
         budget_buckets(carrier),
         gap_buckets(carrier),
+        busy_ns(carrier),
     )
 
 
@@ -177,6 +179,7 @@ def empty_feed() -> FeedSeen:
         dict.fromkeys(STAGES, none),
         dict.fromkeys(BUDGET, none),
         none,
+        0,
     )
 
 

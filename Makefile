@@ -104,12 +104,12 @@ test-c: build
 		-Db_sanitize=address,undefined -Db_lundef=false >/dev/null; }
 	@$(BIN)/meson test -C $(SANITIZE) --print-errorlogs --quiet
 
-# Independent clients that tests compare us with, in an environment of their own.
+# Independent clients that tests compare us with, in an environment of their own; and what tests /openapi.json.
 # Some know exchanges that later releases have dropped: .peers-old.
 peers: $(VENV)/.locked
-	@for each in peers peers-old; do \
+	@for each in peers peers-old schemathesis; do \
 		if [ -e bench/$$each.lock ] && ! cmp -s bench/$$each.lock .$$each/.lock; then \
-			echo "bookwire: installing clients to compare with (.$$each) ..." >&2; \
+			echo "bookwire: installing what tests compare with (.$$each) ..." >&2; \
 			{ [ -x .$$each/bin/pip ] || $(PYTHON) -m venv .$$each; } && \
 			.$$each/bin/pip install --quiet --require-hashes -r bench/$$each.lock && \
 			cp bench/$$each.lock .$$each/.lock || \
@@ -217,7 +217,9 @@ site: .site/.lock
 	@$(PYTHON) docs/site/stage.py build/site
 	@NO_MKDOCS_2_WARNING=1 .site/bin/mkdocs build --strict --clean -f docs/site/mkdocs.yml >build/site/log 2>&1 || \
 		{ cat build/site/log; exit 1; }
-	@echo build/site/html/index.html
+	@cd build/site/pages && find . -name '*.md' -exec cp --parents -t ../html {} +  # the text of each page beside it
+	@cd build/site/html && find . -name '*.md' | sort >pages.txt
+	@echo 'build/site/html/index.html, or with its search: $(PYTHON) -m http.server -b 127.0.0.1 -d build/site/html'
 
 # The dashboard with all 21 moving, on a laptop and a phone, light and dark. Look at them before you commit them.
 screenshots: $(VENV)/.system-test $(VENV)/.locked-dev build
@@ -228,4 +230,4 @@ schema: build
 	@$(BIN)/python -m gateway.asyncapi docs
 
 clean:
-	@rm -rf build $(VENV) .peers .peers-old .ansible .site .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	@rm -rf build $(VENV) .peers .peers-old .schemathesis .ansible .site .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

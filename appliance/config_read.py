@@ -189,13 +189,14 @@ def _is_list(kind: Any) -> bool:
 
 def _check_names(config: Config, source: _File) -> None:
     """Exchanges must be ones that have facts; the same one twice is a slip."""
-    for name in config.arb.fees:
-        if name not in VENUES:
-            raise UsageError(
-                f"exchange {name!r} is unknown",
-                where=source.where("arb", "fees", name),
-                do=suggestion(name, VENUES),
-            )
+    for place, table in ((("arb", "fees"), config.arb.fees), (("simulate", "skew"), config.simulate.skew)):
+        for name in table:
+            if name not in VENUES:
+                raise UsageError(
+                    f"exchange {name!r} is unknown",
+                    where=source.where(*place, name),
+                    do=suggestion(name, VENUES),
+                )
     for path, names in (
         (("exchanges", "enabled"), config.exchanges.enabled),
         (("exchange",), tuple(config.exchange)),

@@ -169,6 +169,7 @@ class Supervisor:
         base = [
             *("--symbols", ",".join(simulate.symbols), "--rate", str(simulate.rate)),
             *("--seed", str(simulate.seed), "--levels", str(simulate.levels), "--state-dir", str(state_dir)),
+            *(part for name, points in simulate.skew.items() for part in ("--skew", f"{name}={points:g}")),
         ]
         names = self.config.exchanges.enabled
         troupes = [names[at :: simulate.processes] for at in range(min(simulate.processes, len(names)))]
@@ -366,7 +367,8 @@ def clean(config: Config, source: str = SIMULATED_SOURCE) -> None:
             path.unlink(missing_ok=True)
         (box.run_dir / f"{name}.status.json").unlink(missing_ok=True)
         datapath.note_path(box.run_dir, name).unlink(missing_ok=True)
-    for name in (EFFECTIVE_NAME, STATUS_NAME, "gateway.bell", "gateway.fifo", "record.status.json"):
+    sinks = (f"sink.{kind}.status.json" for kind in config.sinks.wanted())
+    for name in (EFFECTIVE_NAME, STATUS_NAME, "gateway.bell", "gateway.fifo", "record.status.json", *sinks):
         (box.run_dir / name).unlink(missing_ok=True)
     with suppress(OSError):
         box.shm_dir.rmdir()

@@ -19,7 +19,6 @@ GATEWAY_GAUGES = frozenset({"clients", "groups", "mirrors", "ring_lag_bytes", "s
 DATAPATH_GAUGES = frozenset(
     {"waiting_bytes", "connections", "time_waits", "link_up", "port_buffers_free", "port_link_mbps"}
 )
-SINK_PATIENCE_S = 5.0
 LE_BUDGET_NS = [1 << octave for octave in range(4, 25)]  # 16 ns .. 17 ms
 LE_GAP_US = [1 << octave for octave in range(10, 33)]  # 1 ms .. 72 minutes
 
@@ -237,7 +236,7 @@ def _gateway(out: Exposition, stats: observe.GatewayStats) -> None:
 
 def _sink(out: Exposition, told: Mapping[str, Any]) -> None:
     sink = str(told["kind"])
-    up = observe.now_ns() / 1e9 - told["time"] < SINK_PATIENCE_S
+    up = observe.is_fresh(told)
     out.add("sink_up", "gauge", "1 while the sink's process runs.", up, sink=sink)
     out.add("sink_connected", "gauge", "1 while its target answers.", up and told["connected"], sink=sink)
     for name in ("rows", "batches", "duplicates", "failures", "retries"):
@@ -249,6 +248,36 @@ def _sink(out: Exposition, told: Mapping[str, Any]) -> None:
     for what, value in told["lost"].items():
         text = "What the journal no longer had, or never had, for the sink."
         out.add("sink_lost_total", "counter", text, value, sink=sink, what=what)
+
+
+def _mirror(out: Exposition, told: Mapping[str, Any]) -> None:
+    up = observe.is_fresh(told)
+    out.add("mirror_up", "gauge", "1 while the process that mirrors a topic runs.", up)
+    for name in ("records", "snapshots", "beats", "unknown", "refused", "errors"):
+        out.add(f"mirror_{name}_total", "counter", f"Of the mirror of a topic: {name}.", told[name])
+    for exchange, each in told["exchanges"].items():
+        text = "Age of the newest beat of the exchange's origin, -1: none came yet."
+        out.add("mirror_beat_age_seconds", "gauge", text, each["age_s"], exchange=exchange)
+        text = "Books that are not whole and wait for a copy."
+        out.add("mirror_books_waiting", "gauge", text, each["books_waiting"], exchange=exchange)
+
+
+def _recorder(out: Exposition, told: Mapping[str, Any]) -> None:
+    """What the recorder says of itself once a second; a status that is older is a dead recorder's."""
+    out.add("recorder_up", "gauge", "1 while the recorder writes its status.", observe.is_fresh(told))
+    out.add("recorder_disk_bytes", "gauge", "What the recording takes of the disk.", told["bytes"])
+    out.add("recorder_budget_bytes", "gauge", "What it may take.", told["budget_bytes"])
+    out.add("recorder_files_removed_total", "counter", "Files that retention took.", told["files_removed"])
+    out.add("recorder_sync_errors_total", "counter", "Times fdatasync() failed.", told["sync_errors"])
+    out.add("recorder_cpu_seconds_total", "counter", "CPU time of the recorder.", told["cpu_seconds"])
+    for exchange, counts in told["exchanges"].items():
+        for name, value in counts.items():
+            if name == "lag_bytes":
+                text = "Bytes of the update ring that are not recorded yet."
+                out.add("recorder_lag_bytes", "gauge", text, value, exchange=exchange)
+            else:
+                text = f"Of the recorder: {name.replace('_', ' ')}."
+                out.add(f"recorder_{name}_total", "counter", text, value, exchange=exchange)
 
 
 def described() -> list[tuple[str, str, list[str], str]]:
@@ -265,6 +294,8 @@ def described() -> list[tuple[str, str, list[str], str]]:
     _gateway(out, observe.empty_gateway())
     _clock_state(out, clock.Synchronisation(synchronised=False, offset_ns=0, error_ns=0))
     _sink(out, observe.empty_sink())
+    _mirror(out, observe.empty_mirror())
+    _recorder(out, observe.empty_recorder())
     return sorted(out.described())
 
 
@@ -283,11 +314,16 @@ def exposition(settings: HttpSettings, directory: SegmentDirectory) -> str:
     _clock(out)
     for carrier in directory.carriers():
         _feed(out, carrier, settings)
-        status = observe.read_feed_status(settings.run_dir, carrier.exchange.id)
+        status = observe.read_status(settings.run_dir, carrier.exchange.id)
         if status:
             _feed_status(out, carrier.exchange.id, status)
     for told in observe.read_sink_statuses(settings.run_dir):
         _sink(out, told)
+    if mirror := observe.read_mirror_status(settings.run_dir):
+        _mirror(out, mirror)
+    recorder = observe.read_status(settings.run_dir, "record")
+    if recorder:
+        _recorder(out, recorder)
     stats = observe.read_gateway_stats(settings.shm_dir / "gateway.stats")
     alive = stats is not None and stats.alive(observe.now_ns(), settings.writer_patience_ms)
     _gateway_up(out, alive)

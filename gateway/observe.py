@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from gateway._ffi import ffi, lib
 from gateway.directory import STATES, Carrier, text_of
 
 HISTOGRAM_BUCKETS = 256
+STATUS_PATIENCE_S = 5.0
 LATENCIES = (
     "published_to_seen",
     "published_to_first_sent",
@@ -149,6 +151,7 @@ class FeedSeen:
     states: dict[str, int]
     counters: dict[str, int]
     books: BookSums
+    busy_ns: int
     stages: dict[str, list[int]]
     budget: dict[str, list[int]]
     gaps: list[int]
@@ -160,6 +163,7 @@ def feed_seen(carrier: Carrier) -> FeedSeen:
         carrier.state_counts(),
         feed_counters(carrier),
         book_sums(carrier),
+        busy_ns(carrier),
         stage_buckets(carrier),
         budget_buckets(carrier),
         gap_buckets(carrier),
@@ -176,6 +180,7 @@ def empty_feed() -> FeedSeen:
         dict.fromkeys(STATES, 0),
         counters,
         books,
+        0,
         dict.fromkeys(STAGES, none),
         dict.fromkeys(BUDGET, none),
         none,
@@ -195,13 +200,19 @@ def histogram_floors() -> list[int]:
     return [int(lib.bw_histogram_floor(bucket)) for bucket in range(HISTOGRAM_BUCKETS)]
 
 
-def read_feed_status(run_dir: Path, exchange: str) -> dict[str, Any]:
-    """The exchange process's own status file; empty when there is none or it is half-readable."""
+def read_status(run_dir: Path, name: str) -> dict[str, Any]:
+    """The own status file of an exchange's process or the recorder (``record``); empty when there is none
+    or it is half-readable."""
     try:
-        status = orjson.loads((run_dir / f"{exchange}.status.json").read_bytes())
+        status = orjson.loads((run_dir / f"{name}.status.json").read_bytes())
     except (OSError, orjson.JSONDecodeError):
         return {}
     return status if isinstance(status, dict) else {}
+
+
+def is_fresh(status: Mapping[str, Any]) -> bool:
+    """Whether a status that is written each second was written lately."""
+    return abs(time.time() - float(status["time"])) < STATUS_PATIENCE_S
 
 
 def read_sink_statuses(run_dir: Path) -> list[dict[str, Any]]:
@@ -217,17 +228,28 @@ def read_sink_statuses(run_dir: Path) -> list[dict[str, Any]]:
 
 def empty_sink() -> dict[str, Any]:
     """What a sink that has done nothing would write."""
-    counts = (
-        "rows",
-        "batches",
-        "duplicates",
-        "failures",
-        "retries",
-        "backlog_bytes",
-        "backlog_files",
-        "lag_s",
-    )
-    return {"kind": "", "time": 0, "connected": False, "lost": {"": 0}, **dict.fromkeys(counts, 0)}
+    counts = ("rows", "batches", "duplicates", "failures", "retries", "backlog_bytes", "backlog_files")
+    told: dict[str, Any] = dict.fromkeys((*counts, "time", "lag_s"), 0)
+    return {**told, "kind": "", "connected": False, "lost": {"": 0}}
+
+
+def read_mirror_status(run_dir: Path) -> dict[str, Any]:
+    """What the mirror of a topic wrote last; empty where there is none."""
+    return read_status(run_dir, "mirror")
+
+
+def empty_recorder() -> dict[str, Any]:
+    """What a recorder that has recorded nothing would write."""
+    whole = ("time", "bytes", "budget_bytes", "files_removed", "sync_errors", "cpu_seconds")
+    counts = ("records", "raw_records", "bytes", "books", "overruns", "gaps", "disk_errors", "files")
+    of_one = dict.fromkeys((*counts, "oversize", "lag_bytes"), 0)
+    return {**dict.fromkeys(whole, 0), "exchanges": {"": of_one}}
+
+
+def empty_mirror() -> dict[str, Any]:
+    """What a mirror that has mirrored nothing would write."""
+    counts = ("time", "records", "snapshots", "beats", "unknown", "refused", "errors")
+    return {**dict.fromkeys(counts, 0), "exchanges": {"": {"age_s": 0, "books_waiting": 0}}}
 
 
 def now_ns() -> int:

@@ -19,7 +19,8 @@ from appliance.config import Config
 from appliance.lines import json_line
 from appliance.observe import ExchangeView, Observer, need_something
 from appliance.supervisor import STATUS_NAME
-from gateway.observe import read_sink_statuses
+from gateway.observe import read_mirror_status, read_sink_statuses
+from handlers.recording.recorder import STATUS_NAME as RECORDER_STATUS
 
 EXAMPLES = """
   bookwire status
@@ -28,6 +29,7 @@ EXAMPLES = """
 """
 
 TRY_LATER = 75
+RECORDER_PATIENCE_S = 5.0
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,9 +52,16 @@ def gather(config: Config, exchanges: list[ExchangeView], now_ns: int) -> dict[s
     """Everything --json prints. Ages in ms, times of day in none: they are relative to now."""
     return {
         "up": _read(config.box.run_dir / STATUS_NAME),
+        "recorder": _recorder(_read(config.box.run_dir / RECORDER_STATUS), now_ns / 1e9),
         "exchanges": [_exchange(config, exchange, now_ns) for exchange in exchanges],
         "sinks": read_sink_statuses(config.box.run_dir),
+        "mirror": read_mirror_status(config.box.run_dir),
     }
+
+
+def _recorder(told: dict[str, Any], now_s: float) -> dict[str, Any]:
+    """The recorder's own words and their age; {} where none runs."""
+    return {**told, "age_s": round(now_s - told["time"], 1)} if told else {}
 
 
 def _exchange(config: Config, exchange: ExchangeView, now_ns: int) -> dict[str, Any]:
@@ -110,6 +119,18 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if all(exchange.all_live for exchange in exchanges) else TRY_LATER
 
 
+def recorder_line(told: Mapping[str, Any]) -> str:
+    """How the recording stands."""
+    rows = told["exchanges"].values()
+    total = {name: sum(row[name] for row in rows) for name in ("records", "gaps", "disk_errors", "lag_bytes")}
+    silent = f"  SILENT for {told['age_s']:.0f} s" if told["age_s"] > RECORDER_PATIENCE_S else ""
+    return (
+        f"recorder   {total['records']} updates  "
+        f"{told['bytes'] / 1e6:.0f} of {told['budget_bytes'] / 1e6:.0f} MB  "
+        f"{total['gaps']} gaps  {total['disk_errors']} disk errors  {total['lag_bytes']} bytes behind{silent}"
+    )
+
+
 def _print(told: dict[str, Any]) -> None:
     restarts = {each["name"]: each["restarts"] for each in told["up"].get("processes", [])}
     for row in told["exchanges"]:
@@ -145,6 +166,13 @@ def _print(told: dict[str, Any]) -> None:
         )
         if not each["connected"] and each["last_error"]:
             print(f"          {each['last_error']}")
+    if mirror := told["mirror"]:
+        ages = ", ".join(f"{name} {each['age_s']:.1f} s" for name, each in mirror["exchanges"].items())
+        print(f"mirror of {mirror['topic']}  {mirror['records']} records  beats: {ages or 'none'}")
+        if mirror["last_error"]:
+            print(f"          {mirror['last_error']}")
+    if told["recorder"]:
+        print(recorder_line(told["recorder"]))
     for each in told["up"].get("processes", []):
         if not each["name"].startswith("feed "):
             state = f"pid {each['pid']}" if each["pid"] else "down"

@@ -7,6 +7,7 @@ Needs pyarrow (the extra ``history``).
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections import defaultdict
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ HOUR_NS = 3_600_000_000_000
 SNAPSHOT_NS = 60_000_000_000  # a whole book into the rows so often
 ROW_GROUP = 1 << 16
 DONE = ".done"
+LOCK_NAME = "parquet.lock"
 
 
 def arrow() -> Any:
@@ -295,8 +297,20 @@ def _ended(path: Path) -> bool:
 
 
 def convert_waiting(directory: Path, compression: str, log: Log) -> Converted:
-    """All that wait, oldest first."""
+    """All that wait, oldest first; nothing where another process is at it, as after a recorder's kill."""
     total = Converted()
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / LOCK_NAME).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.detail("another_converts")
+            return total
+        _convert_all(directory, compression, log, total)
+    return total
+
+
+def _convert_all(directory: Path, compression: str, log: Log, total: Converted) -> None:
     for path in list(waiting(directory)):
         try:
             made = convert(directory, path, compression)
@@ -307,4 +321,3 @@ def convert_waiting(directory: Path, compression: str, log: Log) -> Converted:
         total.files, total.rows, total.bytes = (
             total.files + made.files, total.rows + made.rows, total.bytes + made.bytes,
         )  # fmt: skip
-    return total

@@ -144,6 +144,26 @@ def test_http_tells_too(
     assert process.wait(20) == 0
 
 
+def test_the_recorder_tells_too(manager: Manager, tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "appliance.cli", "record", "--exchanges", "okx")
+    process = subprocess.Popen(
+        [*command, "--shm-dir", str(tmp_path / "shm"), "--run-dir", str(tmp_path / "run")],
+        env={
+            **os.environ, "NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "15000000",
+            "XDG_STATE_HOME": str(tmp_path), "BOOKWIRE_BOX_DATA_DIR": str(tmp_path / "data"),
+        },
+    )  # fmt: skip
+    try:
+        assert not any(line.startswith(("STATUS", "WATCHDOG")) for line in manager.until("READY=1"))
+        assert "WATCHDOG=1" in manager.until("STATUS=0 updates of 0 exchanges")
+        process.send_signal(signal.SIGTERM)
+        manager.until("STOPPING=1")
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 @pytest.fixture
 def exchange(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """OKX played with one book, and a configuration that leads there."""
@@ -242,6 +262,7 @@ def test_units_are_understood() -> None:
         "bookwire.target",
         "bookwire-gateway.service",
         "bookwire-http.service",
+        "bookwire-record.service",
         "bookwire-feed@okx.service",
         "bookwire-sink@postgres.service",
     ]

@@ -25,7 +25,17 @@ def tracked() -> tuple[Path, ...]:
         names = [Path(name) for name in listed.stdout.decode().split("\0") if name]
     else:
         names = [path.relative_to(REPOSITORY) for path in REPOSITORY.rglob("*") if path.is_file()]
-        built = {"build", ".venv", ".peers", ".peers-old", "node_modules", "__pycache__", "dist", ".git"}
+        built = {
+            "build",
+            ".venv",
+            ".peers",
+            ".peers-old",
+            ".schemathesis",
+            "node_modules",
+            "__pycache__",
+            "dist",
+            ".git",
+        }
         names = [name for name in names if not built & set(name.parts) and not name.name.endswith(".so")]
     return tuple(sorted(name for name in set(names) if (REPOSITORY / name).is_file()))
 

@@ -155,7 +155,6 @@ class FeedSeen:
     stages: dict[str, list[int]]
     budget: dict[str, list[int]]
     gaps: list[int]
-    busy_ns: int
 
 
 def feed_seen(carrier: Carrier) -> FeedSeen:
@@ -167,7 +166,6 @@ def feed_seen(carrier: Carrier) -> FeedSeen:
         stage_buckets(carrier),
         budget_buckets(carrier),
         gap_buckets(carrier),
-        busy_ns(carrier),
     )
 
 
@@ -184,7 +182,6 @@ def empty_feed() -> FeedSeen:
         dict.fromkeys(STAGES, none),
         dict.fromkeys(BUDGET, none),
         none,
-        0,
     )
 
 

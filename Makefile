@@ -19,16 +19,19 @@ NATIVE := $(shell find dpdk_bindings handlers gateway \( -name '*.c' -o -name '*
 .DEFAULT_GOAL := help
 FORCE:
 
-.PHONY: FORCE help run test test-c test-long bench check lint types analyse house fmt build peers history lock schema docs \
-        clean ansible wheel deb
+.PHONY: FORCE help run test test-c test-long test-vm bench check lint types analyse house fmt build peers history sinks \
+        lock schema docs site screenshots clean ansible wheel deb wheel-dpdk
 
 help:
 	@echo 'make run        21 simulated exchanges, the gateway and a live table of tops (set-up included)'
 	@echo 'make test       C unit tests under sanitizers, then all tests but the long ones'
 	@echo 'make test-long  the long ones: minutes of full-rate streaming, every real capture'
+	@echo 'make test-vm    a bare virtual machine becomes a box past the kernel, and is given back (root, QEMU, an hour)'
 	@echo 'make bench      the figures of the README, measured here'
 	@echo 'make check      lint, format, types, C warnings as errors, static analysis, house rules'
 	@echo 'make history    pyarrow and duckdb, for Parquet and /v1/history (300 MB installed)'
+	@echo 'make sinks      clients of PostgreSQL and Kafka, for `bookwire sink`'
+	@echo 'make site       the docs as a site in build/site, strictly   make screenshots  of the dashboard, for docs/dashboard'
 	@echo 'make fmt        format Python'
 	@echo 'make build      what the others build first    make clean   forget it all'
 	@echo 'make ansible    its linter at the production profile, syntax, the roles  make wheel|deb   packages in dist/'
@@ -82,10 +85,18 @@ $(VENV)/.system-test: scripts/system
 
 test: $(VENV)/.system-test $(VENV)/.locked-dev build test-c peers
 	@$(MAKE) --no-print-directory .ansible/.lock || echo 'bookwire: no Ansible to be had; its tests will skip' >&2
-	@$(BIN)/pytest -m 'not long' $(ARGS)
+	@$(MAKE) --no-print-directory .site/.lock || echo 'bookwire: no MkDocs to be had; its test will skip' >&2
+	@$(BIN)/pytest -m 'not long and not vm' $(ARGS)
 
 test-long: $(VENV)/.system-test $(VENV)/.locked-dev build peers
+	@scripts/servers
 	@$(BIN)/pytest -m long $(ARGS)
+
+# A box from nothing, in a virtual machine: half an hour and more, root, QEMU. Never part of the others.
+test-vm: $(VENV)/.system-test $(VENV)/.locked-dev build .ansible/.lock
+	@scripts/system vm
+	@$(MAKE) --no-print-directory wheel-dpdk
+	@$(BIN)/pytest -m vm -s $(ARGS)
 
 test-c: build
 	@[ -e $(SANITIZE)/build.ninja ] || { echo 'bookwire: building with sanitizers ...' >&2; \
@@ -127,6 +138,16 @@ wheel: $(VENV)/.locked
 deb: wheel
 	@scripts/deb
 
+# With DPDK, whose library differs from one Debian to the next: the file's build tag names its year.
+wheel-dpdk: $(VENV)/.locked
+	@scripts/system dpdk && scripts/lwip
+	@mkdir -p build/wheel-dpdk dist
+	@rm -rf build/wheels-dpdk && $(BIN)/pip wheel --quiet . --no-deps --no-build-isolation \
+		--wheel-dir build/wheels-dpdk -Csetup-args=-Ddpdk=enabled -Cbuild-dir=build/wheel-dpdk
+	@name=$$(basename build/wheels-dpdk/*.whl | \
+		sed "s/-cp/-1dpdk$$(pkg-config --modversion libdpdk | cut -d. -f1)-cp/"); \
+		mv build/wheels-dpdk/*.whl dist/$$name && echo dist/$$name
+
 bench: $(VENV)/.locked-dev build peers
 	@$(BIN)/python -m bench $(ARGS)
 
@@ -163,22 +184,49 @@ fmt: $(VENV)/.locked-dev
 history: $(VENV)/.locked
 	@$(BIN)/pip install --quiet --require-hashes -r requirements-history.lock
 
+# Clients of PostgreSQL and Kafka, for `bookwire sink`; QuestDB needs none.
+sinks: $(VENV)/.locked
+	@$(BIN)/pip install --quiet --require-hashes -r requirements-sinks.lock
+
 # Rewrites the locks; the only target that looks for newer versions.
 lock:
 	@uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --universal \
 		--python-version 3.11 --extra build pyproject.toml -o requirements.lock
 	@uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --universal --python-version 3.11 \
-		--extra build --extra dev --extra history -c requirements.lock pyproject.toml -o requirements-dev.lock
+		--extra build --extra dev --extra history --extra kafka --extra postgres -c requirements.lock pyproject.toml -o requirements-dev.lock
 	@printf 'duckdb\npyarrow\n' | uv pip compile --quiet --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --universal --python-version 3.11 --no-deps -c requirements-dev.lock - \
 		-o requirements-history.lock
+	@printf 'confluent-kafka\npsycopg\npsycopg-binary\ntyping-extensions\n' | uv pip compile --quiet --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --universal --python-version 3.11 --no-deps \
+		-c requirements-dev.lock - -o requirements-sinks.lock
 
 docs: build
 	@$(BIN)/python -m appliance.pages docs/exchanges
+	@$(BIN)/python -m appliance.reference docs/reference
+
+# MkDocs Material, in an environment of its own: .site.
+.site/.lock: docs/site/requirements.lock
+	@echo 'bookwire: installing MkDocs (.site) ...' >&2
+	@[ -x .site/bin/pip ] || $(PYTHON) -m venv .site
+	@.site/bin/pip install --quiet --require-hashes -r docs/site/requirements.lock
+	@cp docs/site/requirements.lock $@
+
+# A link that leads nowhere, or a page in no menu, is an error.
+site: .site/.lock
+	@$(PYTHON) docs/site/stage.py build/site
+	@NO_MKDOCS_2_WARNING=1 .site/bin/mkdocs build --strict --clean -f docs/site/mkdocs.yml >build/site/log 2>&1 || \
+		{ cat build/site/log; exit 1; }
+	@echo build/site/html/index.html
+
+# The dashboard with all 21 moving, on a laptop and a phone, light and dark. Look at them before you commit them.
+screenshots: $(VENV)/.system-test $(VENV)/.locked-dev build
+	@BOOKWIRE_SCREENSHOTS=$(CURDIR)/docs/dashboard $(BIN)/pytest -q -m long -s tests/end_to_end/test_dashboard_all.py
 
 schema: build
 	@$(BIN)/python -m appliance.config_read > docs/config.schema.json
 	@$(BIN)/python -m gateway.asyncapi docs
 
 clean:
-	@rm -rf build $(VENV) .peers .peers-old .schemathesis .ansible .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	@rm -rf build $(VENV) .peers .peers-old .schemathesis .ansible .site .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+		dist

@@ -34,6 +34,7 @@ COMMANDS = {
     "gateway": "run the WebSocket gateway",
     "http": "run REST, health and metrics",
     "record": "run the recorder",
+    "sink": "bring the journal to PostgreSQL or QuestDB",
     "replay": "push recorded raw frames through the engine and compare every book",
     "verify": "audit a recording: checksums, sequences, gaps",
     "simulate": "play exchanges on this machine",
@@ -84,7 +85,7 @@ def say(what: str, *, where: str = "", do: str = "") -> None:
             print(f"  {label}: {text}", file=sys.stderr)
 
 
-def _parser(name: str) -> Parser:
+def parser_of(name: str) -> Parser:
     """The parser of one command; its module adds the rest."""
     module = importlib.import_module(f"appliance.commands.{name.replace('-', '_')}")
     parser = Parser(
@@ -123,7 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(name: str, given: list[str]) -> int:
     try:
-        arguments = _parser(name).parse_args(given)
+        arguments = parser_of(name).parse_args(given)
         module = importlib.import_module(f"appliance.commands.{name.replace('-', '_')}")
         code: int = module.run(arguments)
         sys.stdout.flush()

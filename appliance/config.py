@@ -215,6 +215,42 @@ class Record(_Table, frozen=True):
     compression: Annotated[Literal["zstd", "snappy"], _about("Of Parquet.")] = "zstd"
 
 
+class PostgresSink(_Table, frozen=True):
+    """PostgreSQL or TimescaleDB; needs the extra `postgres`."""
+
+    url: Annotated[str, _about("postgresql://user@host:port/database; empty: no such sink.")] = ""
+    batch_rows: Annotated[Count, _about("Rows in one delivery, about.")] = 20_000
+    interval_ms: Annotated[Count, _about("Pause where there is nothing to deliver.")] = 100
+    hypertable: Annotated[bool, _about("Make the table TimescaleDB's, where that is installed.")] = False
+
+
+class QuestdbSink(_Table, frozen=True):
+    """QuestDB, by its line protocol over HTTP."""
+
+    url: Annotated[str, _about("http://host:9000; empty: no such sink.")] = ""
+    batch_rows: Annotated[Count, _about("Rows in one delivery, about.")] = 20_000
+    interval_ms: Annotated[Count, _about("Pause where there is nothing to deliver.")] = 100
+
+
+class Sinks(_Table, frozen=True):
+    """Where the journal is brought to, by a process each, [sinks.<kind>]."""
+
+    name: Annotated[str, _about("Under which the target keeps this box's offsets; empty: its host name.")] = (
+        ""
+    )
+    postgres: Annotated[PostgresSink, _about("PostgreSQL, [sinks.postgres].")] = msgspec.field(
+        default_factory=PostgresSink
+    )
+    questdb: Annotated[QuestdbSink, _about("QuestDB, [sinks.questdb].")] = msgspec.field(
+        default_factory=QuestdbSink
+    )
+
+    def wanted(self) -> tuple[str, ...]:
+        """Kinds that have somewhere to go."""
+        kinds = (name for name in self.__struct_fields__ if name != "name")
+        return tuple(kind for kind in kinds if getattr(self, kind).url)
+
+
 class Simulate(_Table, frozen=True):
     """The built-in exchanges of ``bookwire up --simulate``."""
 
@@ -243,6 +279,7 @@ class Config(_Table, frozen=True):
     http: Http = msgspec.field(default_factory=Http)
     arb: Arb = msgspec.field(default_factory=Arb)
     record: Record = msgspec.field(default_factory=Record)
+    sinks: Sinks = msgspec.field(default_factory=Sinks)
     simulate: Simulate = msgspec.field(default_factory=Simulate)
 
     def of(self, exchange: str) -> Exchange:

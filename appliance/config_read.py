@@ -128,7 +128,9 @@ def known_keys(table: Sequence[str]) -> tuple[str, ...]:
         return Config.__struct_fields__
     if table[0] == "exchange":
         return Exchange.__struct_fields__
-    kind: type[msgspec.Struct] = get_type_hints(Config)[table[0]]
+    kind: type[msgspec.Struct] = Config
+    for name in table:
+        kind = get_type_hints(kind)[name]
     return kind.__struct_fields__
 
 

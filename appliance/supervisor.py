@@ -124,6 +124,8 @@ class Supervisor:
         self._launch("http", command("http", *given))
         if self.config.record.enabled:
             self._launch("record", command("record", *given), vital=False)
+        for kind in self.config.sinks.wanted():
+            self._launch(f"sink {kind}", command("sink", kind, *given), vital=False)
 
     def _launch(
         self,
@@ -327,7 +329,7 @@ class Supervisor:
 
     async def _end(self) -> None:
         """Stops all processes, each before those it listens to, and takes away what killed ones leave."""
-        for kinds in (("gateway", "http"), ("feed",), ("record",), ("simulator",)):
+        for kinds in (("gateway", "http"), ("feed",), ("record",), ("sink",), ("simulator",)):
             leaving = [child for child in self.children if child.name.split()[0] in kinds]
             await asyncio.gather(*(child.stop() for child in leaving))
         for task in self._tasks:

@@ -29,8 +29,8 @@ from gateway._ffi import ffi, lib
 from gateway.channels import ArbTerms, Channel, Format, Options, Slow, View
 from gateway.native_loop import subscription_of
 from handlers.errors import UnavailableError
-from handlers.journal import BlockType, JournalFile, files_of
-from handlers.played import PlayedBook, steps
+from handlers.recording.journal import BlockType, JournalFile, files_of
+from handlers.recording.played import PlayedBook, steps
 from handlers.registry import EXCHANGES
 
 NICE = 10  # below everything that serves the stream

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import closing
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import closing, suppress
 from importlib.resources import files
 from itertools import count
 from typing import Any
@@ -18,12 +18,13 @@ from aiohttp import web
 
 from gateway.arb import ArbTable, terms_of
 from gateway.channels import Options, View, parse_channel, parse_depth
-from gateway.directory import SegmentDirectory
+from gateway.directory import LOOK_AGAIN_S, SegmentDirectory
 from gateway.errors import Refusal, RequestError
 from gateway.fees import arb_terms
 from gateway.health import Check, book_checks, gateway_check
 from gateway.history import HistoryRoutes
 from gateway.history_pool import HistoryPool
+from gateway.interruptions import Interruptions
 from gateway.metrics import exposition, product_version
 from gateway.openapi import document
 from gateway.overview import overview
@@ -82,6 +83,7 @@ class Routes:
         self._terms = arb_terms(settings.arb)
         self.directory = SegmentDirectory(settings.shm_dir, settings.writer_patience_ms)
         self._arb = ArbTable(settings, self.directory)
+        self._interruptions = Interruptions()
         dashboard = files("gateway") / "dashboard"
         self._assets = {path.name: path.read_bytes() for path in dashboard.iterdir() if path.is_file()}
         page = self._assets.pop("index.html").decode()
@@ -156,7 +158,8 @@ class Routes:
         return _json({"data": self.directory.symbols(request.query.get("quote"), exchange)})
 
     async def status(self, request: web.Request) -> web.Response:
-        return _json(overview(self._settings, self.directory))
+        self._interruptions.look(self.directory.now())
+        return _json(overview(self._settings, self.directory, self._interruptions))
 
     async def book(self, request: web.Request) -> web.Response:
         channel = parse_channel(request.match_info["channel"], self.directory)
@@ -183,6 +186,12 @@ class Routes:
         )  # fmt: skip
         body = await self._arb.rows(symbol, options)
         return web.Response(body=body, content_type="application/json")
+
+    async def watch(self) -> None:
+        """Until cancelled: looks at every exchange as often as the directory does."""
+        while True:
+            self._interruptions.look(self.directory.now())
+            await asyncio.sleep(LOOK_AGAIN_S)
 
     async def openapi(self, request: web.Request) -> web.Response:
         return _json(document(self._settings.depth_default, self._settings.depth_max))
@@ -215,11 +224,16 @@ def application(settings: HttpSettings) -> web.Application:
     pool = HistoryPool(settings.history_processes, settings.history_waiting_max)
     app.add_routes(HistoryRoutes(settings.record_dir, pool, problem).table())
 
-    async def close(_: web.Application) -> None:
+    async def life(_: web.Application) -> AsyncIterator[None]:
+        watching = asyncio.create_task(routes.watch())
+        yield
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
         pool.close()
         routes.directory.close()
 
-    app.on_cleanup.append(close)
+    app.cleanup_ctx.append(life)
     return app
 
 

@@ -13,15 +13,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from appliance import latency
 from appliance.commands import add_config, add_json, config_of
 from appliance.config import Config
 from appliance.lines import json_line
 from appliance.observe import ExchangeView, Observer, need_something
 from appliance.supervisor import STATUS_NAME
-from handlers.recorder import STATUS_NAME as RECORDER_STATUS
+from gateway.observe import read_sink_statuses
+from handlers.recording.recorder import STATUS_NAME as RECORDER_STATUS
 
 EXAMPLES = """
   bookwire status
+  bookwire status --latency
   bookwire status --json | jq '.exchanges[] | {exchange, live, books}'
 """
 
@@ -31,6 +34,7 @@ RECORDER_PATIENCE_S = 5.0
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
+    parser.add_argument("--latency", action="store_true", help="where a message's time goes, stage by stage")
     add_json(parser)
     add_config(parser)
 
@@ -50,6 +54,7 @@ def gather(config: Config, exchanges: list[ExchangeView], now_ns: int) -> dict[s
         "up": _read(config.box.run_dir / STATUS_NAME),
         "recorder": _recorder(_read(config.box.run_dir / RECORDER_STATUS), now_ns / 1e9),
         "exchanges": [_exchange(config, exchange, now_ns) for exchange in exchanges],
+        "sinks": read_sink_statuses(config.box.run_dir),
     }
 
 
@@ -101,8 +106,13 @@ def run(arguments: argparse.Namespace) -> int:
     with Observer(config.box.shm_dir) as observer:
         exchanges = list(need_something(observer.look(), config))
         told = gather(config, exchanges, time.time_ns())
+        if arguments.latency:
+            spent = latency.gather(observer, [exchange.exchange for exchange in exchanges])
+            told["latency"] = spent
     if arguments.json:
         print(json_line(told))
+    elif arguments.latency:
+        print(latency.table(spent))
     else:
         _print(told)
     return 0 if all(exchange.all_live for exchange in exchanges) else TRY_LATER
@@ -147,6 +157,15 @@ def _print(told: dict[str, Any]) -> None:
             print(f"          {book['symbol']} {book['state']}: {book['reason']}")
     if told["recorder"]:
         print(recorder_line(told["recorder"]))
+    for each in told["sinks"]:
+        lost = {what: count for what, count in each["lost"].items() if count}
+        print(
+            f"sink {each['kind']:<10} {'connected' if each['connected'] else 'not connected'}  "
+            f"{each['rows']} rows  {each['backlog_bytes'] / 1e6:.1f} MB waiting, {each['lag_s']:.1f} s behind"
+            f"  {each['failures']} failures, {each['retries']} retries" + (f"  lost: {lost}" if lost else "")
+        )
+        if not each["connected"] and each["last_error"]:
+            print(f"          {each['last_error']}")
     for each in told["up"].get("processes", []):
         if not each["name"].startswith("feed "):
             state = f"pid {each['pid']}" if each["pid"] else "down"

@@ -77,6 +77,7 @@ bw_feed *bw_feed_new(const bw_feed_spec *spec, char *error, uint32_t error_bytes
     feed->poll = spec->poll;
     feed->cpu = spec->cpu;
     feed->connections_max = spec->connections_max;
+    feed->timing = bw_shm_writer_timing(spec->shm);
     feed->host.stats = bw_shm_writer_stats(spec->shm);
     feed->host.raw = spec->raw;
     feed->host.message_bytes_max = spec->message_bytes_max;
@@ -201,6 +202,8 @@ static void housekeeping(bw_feed *feed, int64_t now_ns) {
     if (now_ns - feed->housekept_ns < HOUSEKEEPING_NS && now_ns >= feed->housekept_ns) return;
     feed->housekept_ns = now_ns;
     bw_clock_calibrate();
+    atomic_store_explicit(&feed->timing->cycles_per_second, bw_clock_cycles_per_second(),
+                          memory_order_relaxed);
     atomic_store_explicit(&feed->header->heartbeat_ns, (uint64_t)now_ns, memory_order_relaxed);
     atomic_store_explicit(&feed->host.stats->loop_turns, feed->turns, memory_order_relaxed);
     atomic_store_explicit(&feed->host.stats->events_dropped, bw_feed_events_dropped(feed),
@@ -239,6 +242,7 @@ static void rehearse(bw_feed *feed, int64_t now_ns) {
 
 static int64_t turn_busy(bw_feed *feed) {
     int64_t now_ns = bw_wall_ns();
+    if (feed->host.network) bw_engine_reading(feed->host.engine, now_ns);
     for (uint32_t i = 0; i < feed->connections_max; i++) {
         bw_connection *connection = &feed->connection[i];
         if (connection->view.state == BW_CONNECTION_FREE) continue;

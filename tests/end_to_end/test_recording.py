@@ -24,10 +24,10 @@ from play import until
 from websockets.asyncio.client import connect
 
 from handlers import shm_layout as layout
-from handlers.audit import audit, record_offsets
-from handlers.journal import BlockType, JournalFile, files_of
+from handlers.recording.audit import audit, record_offsets
+from handlers.recording.journal import BlockType, JournalFile, files_of
+from handlers.recording.replay import processes, raw_records, replay
 from handlers.registry import EXCHANGES as ROWS
-from handlers.replay import processes, raw_records, replay
 from handlers.shm_layout import BookState
 
 KILLS = 10

@@ -17,7 +17,7 @@ from test_history import Recorded
 from gateway.rest import application
 from gateway.settings import HttpSettings
 from handlers.logs import Log
-from handlers.parquet import convert_waiting
+from handlers.recording.parquet import convert_waiting
 
 ROOT = Path(__file__).parents[2]
 CONFIG = Path(__file__).with_name("schemathesis.toml")

@@ -13,7 +13,7 @@ import pytest
 from gateway_support import LIVE, STALE, RandomFlow, SubscriberBook, expected_side
 
 from handlers.logs import Log
-from handlers.recorder import RecordSettings, Track
+from handlers.recording.recorder import RecordSettings, Track
 
 SPEED = 10
 

@@ -122,6 +122,10 @@ async def test_metrics_parse_and_name_what_users_expect(gateway, http, books):
     assert samples['bookwire_feed_up{exchange="kraken"}'] == 0
     assert samples['bookwire_books{exchange="okx",state="live"}'] == 1
     assert samples['bookwire_exchange_delay_seconds{exchange="okx"}'] == 0.005
+    assert samples['bookwire_budget_seconds_count{exchange="okx",stage="decode"}'] == 0  # no loop reads here
+    assert samples['bookwire_gap_seconds_count{exchange="okx"}'] == 0
+    assert samples["bookwire_clock_synchronised"] in (0, 1)
+    assert abs(samples["bookwire_clock_offset_seconds"]) < 1
     assert samples["bookwire_gateway_clients"] == 1
     assert samples['bookwire_gateway_subscriptions{type="top"}'] == 1
     assert samples["bookwire_gateway_up"] == 1
@@ -159,3 +163,4 @@ async def test_the_status_tells_every_exchange(http, books):
     for row in running:
         assert sum(row["books"].values()) == row["total"]
         assert row["age_ms"] is None or row["age_ms"] >= 0
+        assert row["interruptions"]["count"] >= 0

@@ -45,6 +45,7 @@ class SegmentWriter:
         store, evicted = lib.bw_shm_writer_store(self.writer), ffi.new("int64_t *")
         changes = sorted(changes, key=lambda change: change[0])
         record = lib.bw_record_reserve(self.writer, len(changes))
+        ffi.memmove(record, bytes(ffi.sizeof("bw_record")), ffi.sizeof("bw_record"))
         lib.bw_book_begin(native)
         for side, price, quantity, orders in changes:
             lib.bw_book_set(store, native, side, price, quantity, orders, evicted)
@@ -52,6 +53,7 @@ class SegmentWriter:
         native.state = lib.BW_BOOK_LIVE
         lib.bw_book_end(store, native)
         record.type, record.book, record.sequence, record.state = kind, book, native.sequence, native.state
+        record.price_exponent, record.quantity_exponent = native.price_exponent, native.quantity_exponent
         levels = ffi.cast("bw_level *", record + 1)
         for i, (_, price, quantity, orders) in enumerate(changes):
             levels[i] = (price, quantity, orders, 0)

@@ -26,16 +26,6 @@ def test_no_file_is_too_long() -> None:
     assert long == {}
 
 
-def test_venue_files_stay_facts() -> None:
-    sizes = {
-        path.name: len(text_of(path).splitlines())
-        for path in sources(".py")
-        if path.parts[:2] == ("handlers", "venues") and not path.name.startswith("_")
-    }
-    assert sizes, "no venue files found"
-    assert {name: size for name, size in sizes.items() if size > 200} == {}
-
-
 def test_python_functions_fit_a_screen() -> None:
     long = [
         f"{path}:{node.lineno} {node.name} {node.end_lineno - node.lineno + 1}"

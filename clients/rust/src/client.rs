@@ -3,116 +3,25 @@
 //! No thread and no runtime: everything happens inside [`Client::next`]. What is not read waits in the socket, then
 //! the gateway merges it; nothing grows here behind a slow program.
 
+mod dial;
+mod told;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::ErrorKind;
-use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use serde_json::{json, Value};
-use tungstenite::client::IntoClientRequest;
 use tungstenite::{Error as WsError, Message, WebSocket};
 
 use crate::Book;
+use dial::{dial, plain, Stream};
+use told::refused;
+pub use told::{Event, Kind, Refused, Settings, Subscription};
 
 const STEADY: Duration = Duration::from_secs(10); // a connection that held so long starts the backoff anew
 const RETRIED: [u64; 2] = [5, 22]; // unknown symbol, no room: both pass, for instance while a box starts
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-#[cfg(feature = "tls")]
-type Stream = tungstenite::stream::MaybeTlsStream<TcpStream>;
-#[cfg(not(feature = "tls"))]
-type Stream = TcpStream;
-
-/// How to connect. The n-th wait is random between 0 and min(`backoff_max`, `backoff` * 2^n). After `idle` without a
-/// message the gateway is pinged, after twice that the connection counts as dead.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    pub token: Option<String>,
-    pub backoff: Duration,
-    pub backoff_max: Duration,
-    pub idle: Duration,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Settings {
-            token: None,
-            backoff: Duration::from_millis(250),
-            backoff_max: Duration::from_secs(30),
-            idle: Duration::from_secs(10),
-        }
-    }
-}
-
-/// Options of a subscription, as in docs/gateway.md.
-#[derive(Clone, Debug)]
-pub struct Subscription {
-    pub depth: u32,
-    /// Deltas; else whole snapshots.
-    pub deltas: bool,
-    /// None: the gateway's default of 100 ms; zero: every change.
-    pub interval: Option<Duration>,
-    /// None: none.
-    pub heartbeat: Option<Duration>,
-    /// conflate, resnapshot or disconnect
-    pub slow: &'static str,
-}
-
-impl Default for Subscription {
-    fn default() -> Self {
-        Subscription {
-            depth: 20,
-            deltas: true,
-            interval: None,
-            heartbeat: Some(Duration::from_secs(1)),
-            slow: "conflate",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Snapshot,
-    Delta,
-}
-
-/// A request was answered with an error; codes are in docs/gateway.md.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    pub code: u64,
-    pub message: String,
-    pub channel: Option<String>,
-    pub fatal: bool,
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let channel = self.channel.as_deref().unwrap_or("no channel");
-        write!(out, "{} (code {}, {channel})", self.message, self.code)
-    }
-}
-
-impl std::error::Error for Refused {}
-
-/// What happened. The book of a `Book` event holds the message already.
-#[derive(Clone, Debug)]
-pub enum Event {
-    Book { channel: String, kind: Kind },
-    Connected { attempt: u64 },
-    /// No book is live until there is another connection. `code`: of the WebSocket's close, 1006 where none was
-    /// received, 0 where no connection came about.
-    Disconnected { reason: String, code: u16, retry_in: Duration },
-    /// The gateway is about to stop; the client reconnects by itself.
-    Reconnect { reason: String, deadline_ms: u64 },
-    Refused(Refused),
-    Heartbeat { channel: String, ts: i64 },
-    /// A message of the `status` channel.
-    Status(Value),
-    /// Anything else, as it came.
-    Other(Value),
-}
 
 struct Held {
     request: Value,
@@ -440,63 +349,7 @@ impl Client {
     }
 }
 
-fn refused(message: &Value) -> Refused {
-    Refused {
-        code: message["code"].as_u64().unwrap_or(0),
-        message: message["msg"].as_str().unwrap_or_default().to_owned(),
-        channel: message["channel"].as_str().map(str::to_owned),
-        fatal: message["fatal"] == true,
-    }
-}
-
 /// Between 0 and 1: the standard library seeds its hashers at random.
 fn random() -> f64 {
     (RandomState::new().build_hasher().finish() >> 11) as f64 / (1u64 << 53) as f64
-}
-
-#[cfg(feature = "tls")]
-fn plain(stream: &Stream) -> &TcpStream {
-    match stream {
-        tungstenite::stream::MaybeTlsStream::Plain(tcp) => tcp,
-        tungstenite::stream::MaybeTlsStream::NativeTls(tls) => tls.get_ref(),
-        _ => unreachable!("no other kind of stream is built in"),
-    }
-}
-
-#[cfg(not(feature = "tls"))]
-fn plain(stream: &Stream) -> &TcpStream {
-    stream
-}
-
-fn dial(url: &str, patience: Duration) -> Result<WebSocket<Stream>, String> {
-    let request = url.into_client_request().map_err(|error| error.to_string())?;
-    let uri = request.uri();
-    let secure = uri.scheme_str() == Some("wss");
-    if secure && !cfg!(feature = "tls") {
-        return Err("wss:// needs the feature `tls`".to_owned());
-    }
-    let host = uri.host().ok_or("no host in the URL")?.trim_matches(['[', ']']);
-    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    let mut last = format!("{host} has no address");
-    for address in (host, port).to_socket_addrs().map_err(|error| error.to_string())? {
-        match TcpStream::connect_timeout(&address, patience) {
-            Ok(tcp) => return upgrade(request, tcp, patience),
-            Err(error) => last = error.to_string(),
-        }
-    }
-    Err(last)
-}
-
-fn upgrade(
-    request: tungstenite::handshake::client::Request,
-    tcp: TcpStream,
-    patience: Duration,
-) -> Result<WebSocket<Stream>, String> {
-    let set = tcp.set_nodelay(true).and_then(|()| tcp.set_read_timeout(Some(patience)));
-    set.and_then(|()| tcp.set_write_timeout(Some(patience))).map_err(|error| error.to_string())?;
-    #[cfg(feature = "tls")]
-    let done = tungstenite::client_tls(request, tcp).map_err(|error| error.to_string());
-    #[cfg(not(feature = "tls"))]
-    let done = tungstenite::client(request, tcp).map_err(|error| error.to_string());
-    done.map(|(socket, _)| socket)
 }

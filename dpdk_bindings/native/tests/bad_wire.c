@@ -4,7 +4,7 @@
  */
 #include "clock.h"
 #include "impair.h"
-#include "wire_check.h"
+#include "check.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -15,7 +15,7 @@
 #include "tcp_peer.h"
 #include "tls.h"
 #include "websocket.h"
-#include "wire_check.h"
+#include "check.h"
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>

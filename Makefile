@@ -217,7 +217,9 @@ site: .site/.lock
 	@$(PYTHON) docs/site/stage.py build/site
 	@NO_MKDOCS_2_WARNING=1 .site/bin/mkdocs build --strict --clean -f docs/site/mkdocs.yml >build/site/log 2>&1 || \
 		{ cat build/site/log; exit 1; }
-	@echo build/site/html/index.html
+	@cd build/site/pages && find . -name '*.md' -exec cp --parents -t ../html {} +  # the text of each page beside it
+	@cd build/site/html && find . -name '*.md' | sort >pages.txt
+	@echo 'build/site/html/index.html, or with its search: $(PYTHON) -m http.server -b 127.0.0.1 -d build/site/html'
 
 # The dashboard with all 21 moving, on a laptop and a phone, light and dark. Look at them before you commit them.
 screenshots: $(VENV)/.system-test $(VENV)/.locked-dev build
@@ -228,5 +230,4 @@ schema: build
 	@$(BIN)/python -m gateway.asyncapi docs
 
 clean:
-	@rm -rf build $(VENV) .peers .peers-old .schemathesis .ansible .site .pytest_cache .mypy_cache .ruff_cache .hypothesis \
-		dist
+	@rm -rf build $(VENV) .peers .peers-old .schemathesis .ansible .site .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

@@ -1,8 +1,8 @@
 """The configuration: one TOML file, every key known, every default stated here.
 
 Where a value comes from, strongest first: command-line flag, environment (``BOOKWIRE_<TABLE>_<KEY>``), file,
-default. These classes are the schema: ``docs/config.schema.json`` and the reference in
-``docs/configuration.md`` are made from them, and ``config_read`` holds a file to them.
+default. These classes are the schema: ``docs/config.schema.json`` and
+``docs/reference/configuration.md`` are made from them, and ``config_read`` holds a file to them.
 """
 
 from __future__ import annotations
@@ -232,18 +232,36 @@ class QuestdbSink(_Table, frozen=True):
     interval_ms: Annotated[Count, _about("Pause where there is nothing to deliver.")] = 100
 
 
+class KafkaSink(_Table, frozen=True):
+    """Kafka; needs the extra `kafka`."""
+
+    url: Annotated[str, _about("kafka://host:9092,other:9092/topic; empty: no such sink.")] = ""
+    batch_rows: Annotated[Count, _about("Rows in one delivery, about.")] = 20_000
+    interval_ms: Annotated[Count, _about("Pause where there is nothing to deliver.")] = 100
+    properties: Annotated[Path | None, _about("librdkafka's own settings, key=value lines.")] = None
+    partitions: Annotated[Count, _about("Of the topic, where it is made.")] = 4
+    snapshot_s: Annotated[
+        float, Meta(gt=0, le=30, description="Each book whole into the topic so often, for who comes late.")
+    ] = 10.0
+
+
 class Sinks(_Table, frozen=True):
     """Where the journal is brought to, by a process each, [sinks.<kind>]."""
 
-    name: Annotated[str, _about("Under which the target keeps this box's offsets; empty: its host name.")] = (
-        ""
-    )
+    name: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9._-]*$",
+            description="Under which the target keeps this box's offsets; empty: its host name.",
+        ),
+    ] = ""
     postgres: Annotated[PostgresSink, _about("PostgreSQL, [sinks.postgres].")] = msgspec.field(
         default_factory=PostgresSink
     )
     questdb: Annotated[QuestdbSink, _about("QuestDB, [sinks.questdb].")] = msgspec.field(
         default_factory=QuestdbSink
     )
+    kafka: Annotated[KafkaSink, _about("Kafka, [sinks.kafka].")] = msgspec.field(default_factory=KafkaSink)
 
     def wanted(self) -> tuple[str, ...]:
         """Kinds that have somewhere to go."""

@@ -1,4 +1,4 @@
-"""The pages of docs/reference, made from the code: commands, HTTP, messages, metrics.
+"""The pages of docs/reference, made from the code: commands, settings, HTTP, messages, metrics.
 
 ``make docs`` writes them; a test holds the committed ones to what this makes.
 """
@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from appliance import config_read
 from appliance.cli import COMMANDS, parser_of
 from gateway.metrics import described
 from gateway.openapi import document
@@ -82,6 +84,8 @@ def _kind(schema: dict[str, Any]) -> str:
     if schema.get("type") == "array":
         items = schema.get("items", {})
         return "list" if isinstance(items, list) else f"list of {_kind(items)}"
+    if list(schema.get("properties", ())) == ["data"]:
+        return f"data: {_kind(schema['properties']['data'])}"
     told = schema.get("type", "any")
     return " or ".join(told) if isinstance(told, list) else str(told)
 
@@ -93,30 +97,87 @@ def _limits(schema: dict[str, Any]) -> str:
     return ", ".join([*words, *default])
 
 
+def _value(default: Any) -> str:
+    """A default as the file would have it."""
+    if isinstance(default, list) and len(default) > 5:
+        return f"{len(default)}: " + ", ".join(f"`{each}`" for each in default)
+    return "" if default is None else f"`{json.dumps(default)}`"
+
+
+def configuration() -> str:
+    """Every key of every table."""
+    schema = config_read.schema()
+    parts = []
+    for name, table in schema["$defs"]["Config"]["properties"].items():
+        several = "additionalProperties" in table
+        told = schema["$defs"][
+            (table["additionalProperties"] if several else table)["$ref"].rpartition("/")[2]
+        ]
+        rows = [
+            (f"`{key}`", _setting(each), _value(each.get("default")),
+             "; ".join(filter(None, (each.get("description", "").rstrip("."), _bounds(each)))))
+            for key, each in told["properties"].items()
+        ]  # fmt: skip
+        title = f"## `[{name}.<id>]`" if several else f"## `[{name}]`"
+        table_of_keys = _table(("key", "kind", "default", "meaning"), rows)
+        parts.append(f"{title}\n\n{told['description'].replace('``', '`')}\n\n{table_of_keys}")
+    head = (
+        "Every key, made from the same source as [config.schema.json](../config.schema.json). How a file\n"
+        "looks, and what is stronger than it: [configuration](../configuration.md)."
+    )
+    return _page("Every setting", "appliance/config.py", head, *parts)
+
+
+def _setting(schema: dict[str, Any]) -> str:
+    """The kind of a setting; one that may be left out is told by its empty default."""
+    kinds = [each for each in schema.get("anyOf", [schema]) if each.get("type") != "null"]
+    return "table" if kinds[0].get("type") == "object" else " or ".join(map(_kind, kinds))
+
+
+def _bounds(schema: dict[str, Any]) -> str:
+    return _limits(
+        {
+            key: value
+            for each in schema.get("anyOf", [schema])
+            for key, value in each.items()
+            if key != "default"
+        }
+    )
+
+
+def _contents(answer: dict[str, Any]) -> str:
+    return ", ".join(
+        f"{media} ({_kind(told['schema'])})" if "schema" in told and media == "application/json" else media
+        for media, told in answer.get("content", {}).items()
+    )
+
+
 def http() -> str:
     """Every path of the OpenAPI document."""
     settings = HttpSettings(Path(), Path())
+    told = document(settings.depth_default, settings.depth_max)
     parts = []
-    for path, methods in document(settings.depth_default, settings.depth_max)["paths"].items():
+    for path, methods in told["paths"].items():
         get = methods["get"]
         rows = [
             (f"`{each['name']}`", each["in"], _kind(each["schema"]),
              "; ".join(filter(None, (each.get("description", ""), _limits(each["schema"])))))
             for each in get.get("parameters", [])
         ]  # fmt: skip
-        answers = [
-            f"{status} {', '.join(answer.get('content', {}))}".strip()
-            for status, answer in get["responses"].items()
-        ]
+        answers = [f"{status} {_contents(answer)}".strip() for status, answer in get["responses"].items()]
         table = _table(("parameter", "where", "kind", "meaning"), rows) if rows else ""
         text = [f"## `GET {path}`", f"{get['summary']} Answers: {'; '.join(answers)}.", table]
         parts.append("\n\n".join(part for part in text if part))
     head = (
-        "What `/openapi.json` (OpenAPI 3.1) of a running box says, without its schemas. Errors are\n"
-        "RFC 9457 problem documents; their `code` is that of the stream's error of the same name\n"
+        "What `/openapi.json` (OpenAPI 3.1) of a running box says. Errors are RFC 9457\n"
+        "problem documents; their `code` is that of the stream's error of the same name\n"
         "([errors](../errors.md))."
     )
-    return _page("HTTP", "gateway/openapi.py", head, *parts)
+    shapes = [
+        f"### {name}\n\n" + _table(("field", "kind", "always", "meaning"), _fields(schema))
+        for name, schema in told["components"]["schemas"].items()
+    ]
+    return _page("HTTP", "gateway/openapi.py", head, *parts, "## Answers", *shapes)
 
 
 def _fields(schema: dict[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -157,7 +218,13 @@ def metrics() -> str:
 
 def pages() -> dict[str, str]:
     """File name -> text."""
-    return {"commands.md": commands(), "http.md": http(), "messages.md": messages(), "metrics.md": metrics()}
+    return {
+        "commands.md": commands(),
+        "configuration.md": configuration(),
+        "http.md": http(),
+        "messages.md": messages(),
+        "metrics.md": metrics(),
+    }
 
 
 def main(directory: Path) -> int:

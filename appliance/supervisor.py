@@ -367,7 +367,8 @@ def clean(config: Config, source: str = SIMULATED_SOURCE) -> None:
             path.unlink(missing_ok=True)
         (box.run_dir / f"{name}.status.json").unlink(missing_ok=True)
         datapath.note_path(box.run_dir, name).unlink(missing_ok=True)
-    for name in (EFFECTIVE_NAME, STATUS_NAME, "gateway.bell", "gateway.fifo", "record.status.json"):
+    sinks = (f"sink.{kind}.status.json" for kind in config.sinks.wanted())
+    for name in (EFFECTIVE_NAME, STATUS_NAME, "gateway.bell", "gateway.fifo", "record.status.json", *sinks):
         (box.run_dir / name).unlink(missing_ok=True)
     with suppress(OSError):
         box.shm_dir.rmdir()

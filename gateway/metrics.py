@@ -19,7 +19,6 @@ GATEWAY_GAUGES = frozenset({"clients", "groups", "mirrors", "ring_lag_bytes", "s
 DATAPATH_GAUGES = frozenset(
     {"waiting_bytes", "connections", "time_waits", "link_up", "port_buffers_free", "port_link_mbps"}
 )
-SINK_PATIENCE_S = 5.0
 LE_BUDGET_NS = [1 << octave for octave in range(4, 25)]  # 16 ns .. 17 ms
 LE_GAP_US = [1 << octave for octave in range(10, 33)]  # 1 ms .. 72 minutes
 
@@ -109,6 +108,10 @@ def _times(out: Exposition, exchange: str, seen: observe.FeedSeen) -> None:
     for stage, buckets in seen.budget.items():
         text = "Time from one stage's border to the next, of one message in eight."
         out.histogram("budget_seconds", text, buckets, edges=LE_BUDGET_NS, exchange=exchange, stage=stage)
+    out.add(
+        "feed_busy_seconds_total", "counter", "Of the loop's turns that received something.",
+        seen.busy_ns / 1e9, exchange=exchange,
+    )  # fmt: skip
     out.histogram(
         "gap_seconds", "How long a book that had been live was not.", seen.gaps,
         edges=LE_GAP_US, per_s=1e6, exchange=exchange,
@@ -231,6 +234,34 @@ def _gateway(out: Exposition, stats: observe.GatewayStats) -> None:
         )  # fmt: skip
 
 
+def _sink(out: Exposition, told: Mapping[str, Any]) -> None:
+    sink = str(told["kind"])
+    up = observe.is_fresh(told)
+    out.add("sink_up", "gauge", "1 while the sink's process runs.", up, sink=sink)
+    out.add("sink_connected", "gauge", "1 while its target answers.", up and told["connected"], sink=sink)
+    for name in ("rows", "batches", "duplicates", "failures", "retries"):
+        out.add(f"sink_{name}_total", "counter", f"Of the sink: {name}.", told[name], sink=sink)
+    for name in ("backlog_bytes", "backlog_files"):
+        out.add(f"sink_{name}", "gauge", "Recorded and not delivered yet.", told[name], sink=sink)
+    text = "Age of the newest block that was delivered, 0 without a backlog."
+    out.add("sink_lag_seconds", "gauge", text, told["lag_s"], sink=sink)
+    for what, value in told["lost"].items():
+        text = "What the journal no longer had, or never had, for the sink."
+        out.add("sink_lost_total", "counter", text, value, sink=sink, what=what)
+
+
+def _mirror(out: Exposition, told: Mapping[str, Any]) -> None:
+    up = observe.is_fresh(told)
+    out.add("mirror_up", "gauge", "1 while the process that mirrors a topic runs.", up)
+    for name in ("records", "snapshots", "beats", "unknown", "refused", "errors"):
+        out.add(f"mirror_{name}_total", "counter", f"Of the mirror of a topic: {name}.", told[name])
+    for exchange, each in told["exchanges"].items():
+        text = "Age of the newest beat of the exchange's origin, -1: none came yet."
+        out.add("mirror_beat_age_seconds", "gauge", text, each["age_s"], exchange=exchange)
+        text = "Books that are not whole and wait for a copy."
+        out.add("mirror_books_waiting", "gauge", text, each["books_waiting"], exchange=exchange)
+
+
 def _recorder(out: Exposition, told: Mapping[str, Any]) -> None:
     """What the recorder says of itself once a second; a status that is older is a dead recorder's."""
     out.add("recorder_up", "gauge", "1 while the recorder writes its status.", observe.is_fresh(told))
@@ -249,22 +280,6 @@ def _recorder(out: Exposition, told: Mapping[str, Any]) -> None:
                 out.add(f"recorder_{name}_total", "counter", text, value, exchange=exchange)
 
 
-def _sink(out: Exposition, told: Mapping[str, Any]) -> None:
-    sink = str(told["kind"])
-    up = observe.now_ns() / 1e9 - told["time"] < SINK_PATIENCE_S
-    out.add("sink_up", "gauge", "1 while the sink's process runs.", up, sink=sink)
-    out.add("sink_connected", "gauge", "1 while its target answers.", up and told["connected"], sink=sink)
-    for name in ("rows", "batches", "duplicates", "failures", "retries"):
-        out.add(f"sink_{name}_total", "counter", f"Of the sink: {name}.", told[name], sink=sink)
-    for name in ("backlog_bytes", "backlog_files"):
-        out.add(f"sink_{name}", "gauge", "Recorded and not delivered yet.", told[name], sink=sink)
-    text = "Age of the newest block that was delivered, 0 without a backlog."
-    out.add("sink_lag_seconds", "gauge", text, told["lag_s"], sink=sink)
-    for what, value in told["lost"].items():
-        text = "What the journal no longer had, or never had, for the sink."
-        out.add("sink_lost_total", "counter", text, value, sink=sink, what=what)
-
-
 def described() -> list[tuple[str, str, list[str], str]]:
     """Every metric there can be, sorted: name, kind, labels, help. Past the kernel its counters are more."""
     out = Exposition()
@@ -278,8 +293,9 @@ def described() -> list[tuple[str, str, list[str], str]]:
     _gateway_up(out, True)
     _gateway(out, observe.empty_gateway())
     _clock_state(out, clock.Synchronisation(synchronised=False, offset_ns=0, error_ns=0))
-    _recorder(out, observe.empty_recorder())
     _sink(out, observe.empty_sink())
+    _mirror(out, observe.empty_mirror())
+    _recorder(out, observe.empty_recorder())
     return sorted(out.described())
 
 
@@ -301,11 +317,13 @@ def exposition(settings: HttpSettings, directory: SegmentDirectory) -> str:
         status = observe.read_status(settings.run_dir, carrier.exchange.id)
         if status:
             _feed_status(out, carrier.exchange.id, status)
+    for told in observe.read_sink_statuses(settings.run_dir):
+        _sink(out, told)
+    if mirror := observe.read_mirror_status(settings.run_dir):
+        _mirror(out, mirror)
     recorder = observe.read_status(settings.run_dir, "record")
     if recorder:
         _recorder(out, recorder)
-    for told in observe.read_sink_statuses(settings.run_dir):
-        _sink(out, told)
     stats = observe.read_gateway_stats(settings.shm_dir / "gateway.stats")
     alive = stats is not None and stats.alive(observe.now_ns(), settings.writer_patience_ms)
     _gateway_up(out, alive)

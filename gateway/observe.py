@@ -12,7 +12,6 @@ import orjson
 
 from gateway._ffi import ffi, lib
 from gateway.directory import STATES, Carrier, text_of
-from handlers.recording.recorder import Counts
 
 HISTOGRAM_BUCKETS = 256
 STATUS_PATIENCE_S = 5.0
@@ -90,6 +89,11 @@ def budget_buckets(carrier: Carrier) -> dict[str, list[int]]:
     }
 
 
+def busy_ns(carrier: Carrier) -> int:
+    """Of the loop's turns that received something."""
+    return int(lib.bw_busy_ns(carrier.segment))
+
+
 def gap_buckets(carrier: Carrier) -> list[int]:
     """How long books that had been live were not, counts by bucket of microseconds."""
     return [lib.bw_gap_bucket(carrier.segment, at) for at in range(HISTOGRAM_BUCKETS)]
@@ -147,6 +151,7 @@ class FeedSeen:
     states: dict[str, int]
     counters: dict[str, int]
     books: BookSums
+    busy_ns: int
     stages: dict[str, list[int]]
     budget: dict[str, list[int]]
     gaps: list[int]
@@ -157,6 +162,7 @@ def feed_seen(carrier: Carrier) -> FeedSeen:
         carrier.state_counts(),
         feed_counters(carrier),
         book_sums(carrier),
+        busy_ns(carrier),
         stage_buckets(carrier),
         budget_buckets(carrier),
         gap_buckets(carrier),
@@ -172,6 +178,7 @@ def empty_feed() -> FeedSeen:
         dict.fromkeys(STATES, 0),
         counters,
         books,
+        0,
         dict.fromkeys(STAGES, none),
         dict.fromkeys(BUDGET, none),
         none,
@@ -205,12 +212,6 @@ def is_fresh(status: Mapping[str, Any]) -> bool:
     return abs(time.time() - float(status["time"])) < STATUS_PATIENCE_S
 
 
-def empty_recorder() -> dict[str, Any]:
-    """What a recorder that has done nothing would write."""
-    sums = ("time", "bytes", "budget_bytes", "files_removed", "sync_errors", "cpu_seconds")
-    return {**dict.fromkeys(sums, 0), "exchanges": {"": {**vars(Counts()), "lag_bytes": 0}}}
-
-
 def read_sink_statuses(run_dir: Path) -> list[dict[str, Any]]:
     """What each sink of this box wrote last; a stopped one leaves none."""
     found = []
@@ -224,17 +225,28 @@ def read_sink_statuses(run_dir: Path) -> list[dict[str, Any]]:
 
 def empty_sink() -> dict[str, Any]:
     """What a sink that has done nothing would write."""
-    counts = (
-        "rows",
-        "batches",
-        "duplicates",
-        "failures",
-        "retries",
-        "backlog_bytes",
-        "backlog_files",
-        "lag_s",
-    )
-    return {"kind": "", "time": 0, "connected": False, "lost": {"": 0}, **dict.fromkeys(counts, 0)}
+    counts = ("rows", "batches", "duplicates", "failures", "retries", "backlog_bytes", "backlog_files")
+    told: dict[str, Any] = dict.fromkeys((*counts, "time", "lag_s"), 0)
+    return {**told, "kind": "", "connected": False, "lost": {"": 0}}
+
+
+def read_mirror_status(run_dir: Path) -> dict[str, Any]:
+    """What the mirror of a topic wrote last; empty where there is none."""
+    return read_status(run_dir, "mirror")
+
+
+def empty_recorder() -> dict[str, Any]:
+    """What a recorder that has recorded nothing would write."""
+    whole = ("time", "bytes", "budget_bytes", "files_removed", "sync_errors", "cpu_seconds")
+    counts = ("records", "raw_records", "bytes", "books", "overruns", "gaps", "disk_errors", "files")
+    of_one = dict.fromkeys((*counts, "oversize", "lag_bytes"), 0)
+    return {**dict.fromkeys(whole, 0), "exchanges": {"": of_one}}
+
+
+def empty_mirror() -> dict[str, Any]:
+    """What a mirror that has mirrored nothing would write."""
+    counts = ("time", "records", "snapshots", "beats", "unknown", "refused", "errors")
+    return {**dict.fromkeys(counts, 0), "exchanges": {"": {"age_s": 0, "books_waiting": 0}}}
 
 
 def now_ns() -> int:

@@ -89,6 +89,58 @@ SCHEMAS: dict[str, Any] = {
             "next": {"type": ["string", "null"], "description": "cursor of the next page, null on the last"},
         },
     },
+    "Status": {
+        "type": "object",
+        "required": ["ts", "gateway", "exchanges"],
+        "properties": {
+            "ts": {"type": "integer", "description": "ms since the epoch"},
+            "gateway": {
+                "type": "object",
+                "required": ["up", "clients", "subscriptions"],
+                "properties": {
+                    "up": {"type": "boolean"}, "clients": {"type": "integer"},
+                    "subscriptions": {"type": "integer"},
+                },
+            },
+            "exchanges": {"type": "array", "items": {"$ref": "#/components/schemas/ExchangeState"}},
+        },
+    },
+    "ExchangeState": {
+        "type": "object",
+        "required": [
+            "id", "name", "number", "quote", "state", "why", "books", "total", "age_ms", "updates", "gaps",
+            "resyncs", "latency", "interruptions",
+        ],
+        "properties": {
+            "id": {"type": "string"}, "name": {"type": "string"}, "number": {"type": "integer"},
+            "quote": {"type": "string"},
+            "state": {
+                "enum": ["live", "stale", "resync", "syncing", "down", "off"],
+                "description": "live when every book is, else the worst of them; off: does not run here",
+            },
+            "why": {"type": "string", "description": "the same in words"},
+            "books": {"type": "object", "description": "number of books by state"},
+            "total": {"type": "integer", "description": "books"},
+            "age_ms": {"type": ["number", "null"], "description": "of the newest data of any book"},
+            "updates": {"type": "integer", "description": "since the process started, as all counts here"},
+            "gaps": {"type": "integer"}, "resyncs": {"type": "integer"},
+            "latency": {
+                "type": ["object", "null"],
+                "description": "received to visible in shared memory: count, p50_ns, p99_ns, and "
+                "octaves as [smallest ns, count]",
+            },
+            "interruptions": {
+                "type": "object",
+                "description": "of being live, since the HTTP process started: count; ago_ms since the last "
+                "ended, 0 while it lasts; lasted_ms",
+                "required": ["count", "ago_ms", "lasted_ms"],
+                "properties": {
+                    "count": {"type": "integer"}, "ago_ms": {"type": ["integer", "null"]},
+                    "lasted_ms": {"type": ["integer", "null"]},
+                },
+            },
+        },
+    },
     "Symbol": {
         "type": "object",
         "required": ["symbol", "exchanges"],
@@ -192,7 +244,9 @@ def document(depth_default: int, depth_max: int) -> dict[str, Any]:
                 [_query("quote", {"type": "string"}, "only this quote asset"),
                  _query("exchange", {"type": "string"}, "only this exchange")],
             ),
-            "/v1/status": _get("Every exchange's state, ages, counters, latency.", _answers("status")),
+            "/v1/status": _get(
+                "Every exchange's state, ages, counters, latency.", _answers("status", _ref("Status"))
+            ),
             "/v1/book/{channel}": _get(
                 "The snapshot a subscriber would get now.",
                 _answers("snapshot", _ref("Snapshot"), "application/json", 400, 404),

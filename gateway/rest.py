@@ -82,8 +82,8 @@ class Routes:
         self._settings = settings
         self._terms = arb_terms(settings.arb)
         self.directory = SegmentDirectory(settings.shm_dir, settings.writer_patience_ms)
-        self._arb = ArbTable(settings, self.directory)
         self._interruptions = Interruptions()
+        self._arb = ArbTable(settings, self.directory)
         dashboard = files("gateway") / "dashboard"
         self._assets = {path.name: path.read_bytes() for path in dashboard.iterdir() if path.is_file()}
         page = self._assets.pop("index.html").decode()

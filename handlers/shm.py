@@ -402,6 +402,11 @@ class Segment:
         return 0 if self._timing is None else int(self._timing["budget_every"])
 
     @property
+    def busy_ns(self) -> int:
+        """Of the loop's turns that received something; 0 of an older writer."""
+        return 0 if self._timing is None else int(self._timing["busy_ns"])
+
+    @property
     def cycles_per_second(self) -> int:
         """Of the counter that stamps; 0: the kernel's clock does, or the loop has not measured it yet."""
         return 0 if self._timing is None else int(self._timing["cycles_per_second"])

@@ -7,8 +7,10 @@ offset and slows nobody; it may be stopped and started at any time. See docs/sin
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import socket
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,9 +24,11 @@ from handlers.sinks.delivery import Delivery, SinkSettings, Target, without_pass
 EXAMPLES = """
   bookwire sink postgres --to postgresql://bookwire@db.example.com/market
   bookwire sink questdb --to http://localhost:9000
+  bookwire sink kafka --to kafka://localhost:9092/bookwire
   bookwire sink postgres --config bookwire.toml        to [sinks.postgres] url
 """
-KINDS = ("postgres", "questdb")
+NICE = 5  # the feeds, the gateway and the recorder go first
+KINDS = ("postgres", "questdb", "kafka")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,8 +57,20 @@ def settings(config: Config, kind: str) -> SinkSettings:
     )
 
 
-def target(table: Any, told: SinkSettings) -> Target:
+def target(table: Any, told: SinkSettings, shm_dir: Path) -> Target:
     """The target of a kind, not opened yet."""
+    if told.kind == "kafka":
+        from handlers.sinks.kafka import Address, Kafka
+
+        address = Address.of(table.url, table.properties)
+        return Kafka(
+            address,
+            told.name,
+            told.exchanges,
+            shm_dir,
+            partitions=table.partitions,
+            snapshot_s=table.snapshot_s,
+        )
     if told.kind == "questdb":
         from handlers.sinks.questdb import QuestDB
 
@@ -66,16 +82,17 @@ def target(table: Any, told: SinkSettings) -> Target:
 
 def run(arguments: argparse.Namespace) -> int:
     """Until a signal."""
-    config = config_of(arguments, exchanges={"enabled": words(arguments.exchanges)})
+    config = config_of(
+        arguments, exchanges={"enabled": words(arguments.exchanges)}, sinks={"name": arguments.name}
+    )
     table = getattr(config.sinks, arguments.kind)
     if arguments.to is not None:
         table = msgspec.structs.replace(table, url=arguments.to)
     sinks = msgspec.structs.replace(config.sinks, **{arguments.kind: table})
-    if arguments.name is not None:
-        sinks = msgspec.structs.replace(sinks, name=arguments.name)
     told = settings(msgspec.structs.replace(config, sinks=sinks), arguments.kind)
-    delivery = Delivery(told, target(table, told), Log("sink"))
+    delivery = Delivery(told, target(table, told, config.box.shm_dir), Log("sink"))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: delivery.stop.set())
+    os.nice(NICE)
     delivery.run()
     return 0

@@ -19,7 +19,7 @@ from appliance.config import Config
 from appliance.lines import json_line
 from appliance.observe import ExchangeView, Observer, need_something
 from appliance.supervisor import STATUS_NAME
-from gateway.observe import read_sink_statuses
+from gateway.observe import read_mirror_status, read_sink_statuses
 from handlers.recording.recorder import STATUS_NAME as RECORDER_STATUS
 
 EXAMPLES = """
@@ -55,6 +55,7 @@ def gather(config: Config, exchanges: list[ExchangeView], now_ns: int) -> dict[s
         "recorder": _recorder(_read(config.box.run_dir / RECORDER_STATUS), now_ns / 1e9),
         "exchanges": [_exchange(config, exchange, now_ns) for exchange in exchanges],
         "sinks": read_sink_statuses(config.box.run_dir),
+        "mirror": read_mirror_status(config.box.run_dir),
     }
 
 
@@ -152,11 +153,10 @@ def _print(told: dict[str, Any]) -> None:
             print(
                 f"          {path['kind']}" + (f" {path['device']}" if path["kind"] == "dpdk" else ""), end=""
             )
-            print(f" instead of {path['device']}: {path['reason']}" if "reason" in path else "")
+            print(f" instead of {path['device']}: {path['reason']}" if "reason" in path else "", end="")
+            print(f"; {path['measured']}" if "measured" in path else "")
         for book in row["not_live"]:
             print(f"          {book['symbol']} {book['state']}: {book['reason']}")
-    if told["recorder"]:
-        print(recorder_line(told["recorder"]))
     for each in told["sinks"]:
         lost = {what: count for what, count in each["lost"].items() if count}
         print(
@@ -166,6 +166,13 @@ def _print(told: dict[str, Any]) -> None:
         )
         if not each["connected"] and each["last_error"]:
             print(f"          {each['last_error']}")
+    if mirror := told["mirror"]:
+        ages = ", ".join(f"{name} {each['age_s']:.1f} s" for name, each in mirror["exchanges"].items())
+        print(f"mirror of {mirror['topic']}  {mirror['records']} records  beats: {ages or 'none'}")
+        if mirror["last_error"]:
+            print(f"          {mirror['last_error']}")
+    if told["recorder"]:
+        print(recorder_line(told["recorder"]))
     for each in told["up"].get("processes", []):
         if not each["name"].startswith("feed "):
             state = f"pid {each['pid']}" if each["pid"] else "down"

@@ -15,6 +15,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", "CHANGELOG.md", "docs/**/*.md", "clients/*/README.md", "ansible/README.md")
+STYLE = Path("docs/site/site.css")
 LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 
 
@@ -36,7 +37,7 @@ def main(build: Path) -> int:
     staged = build / "pages"
     shutil.rmtree(staged, ignore_errors=True)
     wanted = {file for page in pages() for file in (page, *linked(page))}
-    for path in sorted(wanted):
+    for path in sorted(wanted | {STYLE}):
         (staged / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(PROJECT / path, staged / path)
     return 0

@@ -206,7 +206,8 @@ class Delivery:
     def status(self) -> dict[str, Any]:
         """For ``bookwire status`` and the metrics."""
         losses, backlog_bytes, backlog_files = Losses(), 0, 0
-        for tail in self.tails:
+        tails = sorted(self.tails, key=lambda tail: tail.exchange)
+        for tail in tails:
             losses.add(tail.losses)
             held, files = tail.backlog()
             backlog_bytes, backlog_files = backlog_bytes + held, backlog_files + files
@@ -222,7 +223,7 @@ class Delivery:
             "backlog_files": backlog_files,
             "lag_s": round(max(0, behind_ns) / 1e9, 3) if backlog_bytes else 0.0,
             "lost": vars(losses),
-            "offsets": {tail.exchange: [tail.offset.file, tail.offset.at] for tail in self.tails},
+            "offsets": {tail.exchange: [tail.offset.file, tail.offset.at] for tail in tails},
         }
 
     def _tell(self) -> None:

@@ -21,6 +21,7 @@ from handlers.sinks.rows import Level, Told, told
 from handlers.sinks.tail import Batch, Offset, Tail
 
 TIMEOUT_S = 30.0
+ESCAPES = {ord(sign): f"\\{sign}" for sign in " ,=\\"}
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS book_updates (
     time TIMESTAMP, exchange SYMBOL, symbol SYMBOL, type SYMBOL, state SYMBOL, reason SYMBOL,
@@ -128,6 +129,11 @@ def _levels(levels: list[Level]) -> str:
     )
 
 
+def _tag(value: str) -> str:
+    """What separates in the line protocol, escaped."""
+    return value.translate(ESCAPES)
+
+
 def _signed(value: int) -> int:
     """LONG has no unsigned twin: from 2^63 on, the same 64 bits."""
     return value - (1 << 64) if value >= 1 << 63 else value
@@ -144,7 +150,7 @@ def line(batch: Batch, row: Told) -> str:
         if value is not None
     )  # fmt: skip
     return (
-        f"book_updates,exchange={batch.exchange},symbol={row.symbol},type={row.type},state={row.state},"
+        f"book_updates,exchange={batch.exchange},symbol={_tag(row.symbol)},type={row.type},state={row.state},"
         f"reason={row.reason} generation={batch.generation}i,epoch={row.epoch}i,sequence={row.sequence}i,"
         f"venue_sequence={_signed(row.venue_sequence)}i,flags={row.flags}i,exchange_ns={row.exchange_ns}i,"
         f"receive_ns={row.receive_ns}i,published_ns={row.published_ns}i,{best}"

@@ -35,11 +35,17 @@ class Offset:
 
 @dataclass(frozen=True)
 class Span:
-    """Rows of one block, and the records they were made of (empty for whole books)."""
+    """Rows of one block, and the records they were made of; of a whole book one row and its bounds."""
 
     rows: NDArray[np.void]
     levels: NDArray[np.void]
     records: bytes = b""
+    bounds: tuple[int, int] = (0, 0)  # verified_price of both sides
+
+
+def canonical(symbol: NDArray[np.void]) -> str:
+    """BASE-QUOTE of a bw_symbol."""
+    return str(symbol["canonical"].tobytes().rstrip(b"\0").decode("utf-8", "replace"))
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class Batch:
 
     def names(self) -> list[str]:
         """Canonical symbol by book."""
-        return [row["canonical"].tobytes().rstrip(b"\0").decode() for row in self.symbols]
+        return [canonical(row) for row in self.symbols]
 
 
 @dataclass
@@ -91,6 +97,8 @@ class _File:
         self.symbols = np.zeros(0, layout.SYMBOL)
         self.losses = Losses()
         self.last: dict[int, int] = {}  # sequence by book
+        self.reached: dict[int, int] = {}  # sequence by book, of copies too
+        self.bounds: dict[int, tuple[int, int]] = {}  # verified_price by book, of the last copy
         self._inherited = inherited
         self._file = JournalFile(path)
         self._books: BookRows | None = None
@@ -160,21 +168,30 @@ class _File:
             self.level_capacity = int(told["level_capacity"])
             self.last = dict(self._inherited[1]) if self._inherited[0] == block.generation else {}
         elif block.type is BlockType.SYMBOLS:
-            self.symbols = np.concatenate([self.symbols[: block.book], block.symbols()])
+            known, more = self.symbols[: block.book], block.symbols()
+            self.symbols = np.zeros(block.book + len(more), layout.SYMBOL)  # concatenate() would pack it
+            self.symbols[: len(known)], self.symbols[block.book :] = known, more
             self._room_for(len(self.symbols))
         elif block.type is BlockType.GAP and not block.json().get("raw"):
             self.losses.gaps += 1
-        elif block.type is BlockType.BOOK and self._books is not None and self._books.load(block):
-            return self._book(block.book) if self._loud else []
+        elif block.type is BlockType.BOOK and self._books is not None:
+            return self._book(self._books, block)
         elif block.type is BlockType.RECORDS and self._books is not None:
             return self._records(self._books, block)
         return []
 
-    def _book(self, book: int) -> list[Span]:
+    def _book(self, books: BookRows, block: Block) -> list[Span]:
+        header = block.copied_book()[0]
+        book = block.book
+        self.reached[book] = max(self.reached.get(book, 0), int(header["sequence"]))
+        bids, asks = header["side"]["verified_price"].tolist()
+        self.bounds[book] = bids, asks
+        if not books.load(block) or not self._loud:
+            return []
         copied = self.copy(book)
         if copied is None or copied[0]["published_ns"][0] == 0:
             return []  # of a book that nothing was published of yet
-        return [Span(*copied)]
+        return [Span(*copied, bounds=self.bounds[book])]
 
     def copy(self, book: int) -> Rows | None:
         """The kept book at the reader's byte, as one row."""
@@ -199,6 +216,7 @@ class _File:
             if before is not None:
                 self.losses.updates += max(0, int(mine[-1]) - before - len(mine))
             self.last[book] = int(mine[-1])
+            self.reached[book] = max(self.reached.get(book, 0), int(mine[-1]))
 
     def _room_for(self, books: int) -> None:
         """More books than there is room for: the file is read again from its beginning, with more."""

@@ -121,7 +121,7 @@ class Lab:
 
     def bad_wire(self, *impairment: object) -> Wire:
         """As wire(), through a program in a namespace of its own: loss, reorder, duplicate, delay and jitter
-        in us, seed."""
+        in us, seed, ns a byte (0: no limit of the rate)."""
         wire, between = self.wire(), f"{self.namespace}-w"
         run("ip", "netns", "add", between)
         self.namespaces.append(between)

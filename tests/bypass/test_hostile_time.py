@@ -16,6 +16,7 @@ from scapy.layers.l2 import ARP, Ether
 
 LIMIT = 100  # challenges, resets, pings and probes a second, each: BW_LIMITED_A_SECOND
 PIECES_MOST = 3072  # PIECES_MAX of stack_segment.c
+BUFFERS = 16383  # of stack_end.c
 WINDOW = 4 << 20
 GROWTH_KIB_MOST = 2048
 
@@ -195,6 +196,19 @@ def test_a_reader_that_sleeps_closes_the_window_and_opens_it_again(opened: Peer)
     opened.due = (opened.due + len(got)) % WORD
     assert opened.take()[-1][TCP].window << 7 >= WINDOW // 2
     assert opened.stack.state()["held"] == 0
+    assert opened.is_alive()
+
+
+def test_single_bytes_that_nobody_reads_can_take_the_pool_and_give_it_back(opened: Peer) -> None:
+    """A window of single bytes is more buffers than there are: what finds none is lost, as on a NIC."""
+    first = bytes(opened.segment(0, b"z"))
+    lost = opened.stack.receive([moved(first, opened.six, i) for i in range(BUFFERS + 1000)])
+    assert lost == 1000
+    opened.stack.sent.clear()  # thousands of acknowledgements
+    result, got = opened.read()
+    assert (result, got) == (0, b"z" * BUFFERS)
+    assert opened.stack.state()["held"] == 0
+    opened.due = (opened.due + BUFFERS) % WORD
     assert opened.is_alive()
 
 

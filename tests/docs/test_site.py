@@ -41,8 +41,9 @@ def test_the_site_is_whole_and_loads_nothing_from_elsewhere(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr[-3000:]
     texts = {path.relative_to(html): path.read_text(encoding="utf-8") for path in html.rglob("*.html")}
     for page in pages():
-        name = page.parent if page.stem == "README" else page.with_suffix("")
-        assert name / "index.html" in texts, page
+        assert (
+            page.parent / "index.html" if page.stem == "README" else page.with_suffix(".html")
+        ) in texts, page
     assert [f"{path}: {found}" for path, text in texts.items() for found in LOADS.findall(text)] == []
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 from decimal import Decimal
 
+import jsonschema
 import pytest
 import pytest_asyncio
 from aiohttp.test_utils import TestClient, TestServer
 from gateway_support import STALE, RandomFlow, expected_side, loads
+from orjson import dumps
 
 from gateway.rest import application
 from gateway.settings import HttpSettings
 from handlers.registry import EXCHANGES
+
+STATUS = "#/components/schemas/Status"
 
 
 @pytest_asyncio.fixture
@@ -133,6 +138,26 @@ async def test_metrics_parse_and_name_what_users_expect(gateway, http, books):
     assert all(name.startswith("bookwire_") for name in samples)
 
 
+async def test_sinks_and_mirrors_are_in_the_metrics(http, run_dir):
+    lost = {"files": 1, "updates": 2, "gaps": 0, "damaged_bytes": 0}
+    counts = {"rows": 5, "batches": 1, "duplicates": 0, "failures": 3, "retries": 2, "backlog_bytes": 7}
+    sink = {"kind": "kafka", "time": time.time(), "connected": True, "backlog_files": 1, "lag_s": 0.5}
+    (run_dir / "sink.kafka.status.json").write_bytes(dumps({**counts, **sink, "lost": lost}))
+    mirror = {"records": 9, "snapshots": 1, "beats": 4, "unknown": 0, "refused": 0, "errors": 0}
+    ages = {"okx": {"age_s": 0.25, "books_waiting": 1}}
+    (run_dir / "mirror.status.json").write_bytes(dumps({**mirror, "time": 1.0, "exchanges": ages}))
+    text = await (await http.get("/metrics")).text()
+    for line in (
+        'bookwire_sink_up{sink="kafka"} 1',
+        'bookwire_sink_lost_total{sink="kafka",what="updates"} 2',
+        'bookwire_sink_backlog_bytes{sink="kafka"} 7',
+        'bookwire_sink_failures_total{sink="kafka"} 3',
+        "bookwire_mirror_up 0",
+        'bookwire_mirror_beat_age_seconds{exchange="okx"} 0.25',
+    ):
+        assert line in text.splitlines()
+
+
 async def test_openapi_describes_every_route(http):
     described = set((await (await http.get("/openapi.json")).json())["paths"])
     served = {route.resource.canonical for route in http.app.router.routes() if route.method == "GET"}
@@ -156,6 +181,7 @@ async def test_the_dashboard_comes_whole_from_here(http):
 
 async def test_the_status_tells_every_exchange(http, books):
     told = await (await http.get("/v1/status")).json()
+    jsonschema.validate(told, {**(await (await http.get("/openapi.json")).json()), "$ref": STATUS})
     assert [row["number"] for row in told["exchanges"]] == [row.number for row in EXCHANGES]
     running = [row for row in told["exchanges"] if row["total"]]
     assert running

@@ -50,6 +50,7 @@ class SegmentWriter:
         for side, price, quantity, orders in changes:
             lib.bw_book_set(store, native, side, price, quantity, orders, evicted)
         native.sequence += 1
+        native.published_ns = now_ns = time.time_ns()
         native.state = lib.BW_BOOK_LIVE
         lib.bw_book_end(store, native)
         record.type, record.book, record.sequence, record.state = kind, book, native.sequence, native.state
@@ -58,8 +59,7 @@ class SegmentWriter:
         for i, (_, price, quantity, orders) in enumerate(changes):
             levels[i] = (price, quantity, orders, 0)
         asks = sum(change[0] for change in changes)
-        lib.bw_record_commit(self.writer, record, len(changes) - asks, asks, time.time_ns())
-
+        lib.bw_record_commit(self.writer, record, len(changes) - asks, asks, now_ns)
         self.beat()
 
     def beat(self) -> None:

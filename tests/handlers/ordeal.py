@@ -57,6 +57,10 @@ class Box:
             '[exchanges]\nenabled = ["binance"]\n[sinks]\nname = "box"\n'
         )
 
+    @property
+    def writer_path(self) -> Path:
+        return self.shm_dir / "binance.shm"
+
     def publish(self, count: int) -> None:
         """So many updates of both books, recorded."""
         for _ in range(count):

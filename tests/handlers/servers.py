@@ -164,3 +164,55 @@ class QuestdbServer(Server):
             return self.query("select 1") == [[1]]
         except OSError:
             return False
+
+
+class KafkaServer(Server):
+    """One broker that is its own controller (KRaft)."""
+
+    def __init__(self) -> None:
+        self.jars = jars("kafka")
+        super().__init__()
+        controller = free_port()
+        self.properties = self.dir / "server.properties"
+        self.properties.write_text(
+            "\n".join((
+                "process.roles=broker,controller", "node.id=1",
+                f"controller.quorum.voters=1@127.0.0.1:{controller}",
+                f"listeners=PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}",
+                f"advertised.listeners=PLAINTEXT://127.0.0.1:{self.port}",
+                "controller.listener.names=CONTROLLER",
+                "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+                f"log.dirs={self.dir}/data", "auto.create.topics.enable=false",
+                "offsets.topic.replication.factor=1", "offsets.topic.num.partitions=1",
+                "transaction.state.log.replication.factor=1", "transaction.state.log.min.isr=1",
+                "transaction.state.log.num.partitions=1", "group.initial.rebalance.delay.ms=0",
+            ))
+        )  # fmt: skip
+        subprocess.run(
+            [*self._java("kafka.tools.StorageTool"), "format", "-t", "MkU3OEVBNTcwNTJENDM2Qg", "-c",
+             self.properties],
+            check=True, capture_output=True,
+        )  # fmt: skip
+
+    def _java(self, main: str) -> list[str]:
+        return ["java", "-Xmx512m", "-cp", f"{self.jars}/*", main]
+
+    @property
+    def servers(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def url(self, topic: str) -> str:
+        return f"kafka://{self.servers}/{topic}"
+
+    def command(self) -> list[str]:
+        return [*self._java("kafka.Kafka"), str(self.properties)]
+
+    def answers(self) -> bool:
+        from confluent_kafka import KafkaException
+        from confluent_kafka.admin import AdminClient
+
+        client = AdminClient({"bootstrap.servers": self.servers, "log_level": 0})
+        try:
+            return bool(client.list_topics(timeout=2).brokers)
+        except KafkaException:
+            return False

@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 
 from appliance.simulator import Simulator, SimulatorSettings
-from handlers.facts import Continuity, Sync, Venue
+from handlers.facts import Continuity, Sync
 from handlers.registry import VENUES
 from handlers.settings import FeedSettings
 from handlers.shm import Book, ReadError, Segment, Side
@@ -211,11 +211,6 @@ async def test_books_go_live_equal_the_exchanges_own_and_leave_nothing(exchange:
     assert not feed.settings.status_path.exists()
 
 
-def audited_only(facts: Venue) -> bool:
-    """Whether nothing but a snapshot that comes again can tell a loss."""
-    return facts.audit and facts.checksum is None
-
-
 async def lose_one_that_shows(
     exchange: str, world: World, feed: Feed, segment: Segment, replaced: Callable[[], bool]
 ) -> None:
@@ -266,11 +261,7 @@ async def test_a_fault_is_noticed_and_repaired(exchange: str, fault: str, world:
     if VENUES[exchange].sync is Sync.SNAPSHOTS_ONLY:  # nothing tells a loss: the next whole book mends it
         epochs = segment.books["epoch"].copy() + 2
         await feed.until("mended", lambda: bool((segment.books["epoch"] > epochs).all()), 15.0)
-    if fault == "drop" and audited_only(VENUES[exchange]):  # it shows when the snapshot comes again
-        audits = segment.books["audits"].copy()
-        await feed.until("audited", lambda: bool((segment.books["audits"] > audits).all()), 75.0)
-    else:
-        await feed.until("replaced", replaced, 15.0)
+    await feed.until("replaced", replaced, 15.0)
     await feed.until("live again", lambda: set(segment.books["state"]) == {BookState.LIVE}, 15.0)
     await world.equals(exchange, feed, segment)
     assert await feed.stop() == 0

@@ -157,16 +157,16 @@ def test_stats_are_named_and_complete(writer: Any, path: Path) -> None:
 def test_timing_is_read_by_stage_and_missing_from_an_older_writer(writer: Any, path: Path) -> None:
     timing = lib.bw_shm_writer_timing(writer.writer)
     timing.budget_ns[shm_layout.Budget.DECODE][40] = 5
-    timing.cycles_per_second = 2_600_000_000
+    timing.cycles_per_second, timing.busy_ns = 2_600_000_000, 77
     with shm.Segment.open(path) as segment:
         assert segment.budget(shm_layout.Budget.DECODE)[40] == 5
         assert segment.budget(shm_layout.Budget.TCP).sum() == 0
         assert segment.budget_every == lib.BW_BUDGET_EVERY
-        assert segment.cycles_per_second == 2_600_000_000
+        assert (segment.cycles_per_second, segment.busy_ns) == (2_600_000_000, 77)
     lib.bw_shm_writer_header(writer.writer).timing_offset = 0
     with shm.Segment.open(path) as segment:
         assert segment.budget(shm_layout.Budget.DECODE).sum() == 0
-        assert (segment.budget_every, segment.cycles_per_second) == (0, 0)
+        assert (segment.budget_every, segment.cycles_per_second, segment.busy_ns) == (0, 0, 0)
     lib.bw_shm_writer_header(writer.writer).timing_offset = 1 << 40
     with pytest.raises(UnavailableError, match="parts lie outside"):
         shm.Segment.open(path)

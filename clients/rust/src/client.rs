@@ -14,18 +14,44 @@ use std::time::{Duration, Instant};
 use serde_json::{json, Value};
 use tungstenite::{Error as WsError, Message, WebSocket};
 
-use crate::Book;
+use crate::{Arb, Book};
 use dial::{dial, plain, Stream};
 use told::refused;
-pub use told::{Event, Kind, Refused, Settings, Subscription};
+pub use told::{ArbTerms, Event, Kind, Refused, Settings, Subscription};
 
 const STEADY: Duration = Duration::from_secs(10); // a connection that held so long starts the backoff anew
 const RETRIED: [u64; 2] = [5, 22]; // unknown symbol, no room: both pass, for instance while a box starts
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+enum Kept {
+    Book(Book),
+    Arb(Arb),
+    Nothing, // the status channel is told, not kept
+}
+
+impl Kept {
+    fn connected(&mut self, now: bool) {
+        let (connected, whole) = match self {
+            Kept::Book(book) => (&mut book.connected, &mut book.whole),
+            Kept::Arb(arb) => (&mut arb.connected, &mut arb.whole),
+            Kept::Nothing => return,
+        };
+        *connected = now;
+        *whole &= now;
+    }
+
+    fn named(&mut self, name: &str) {
+        match self {
+            Kept::Book(book) => book.channel = name.to_owned(),
+            Kept::Arb(arb) => arb.channel = name.to_owned(),
+            Kept::Nothing => {}
+        }
+    }
+}
+
 struct Held {
     request: Value,
-    book: Option<Book>,
+    kept: Kept,
     retry_at: Option<Instant>,
 }
 
@@ -74,11 +100,22 @@ impl Client {
 
     /// By the name the gateway answers with, as `subscribe` returns it.
     pub fn book(&self, channel: &str) -> Option<&Book> {
-        self.held.get(channel)?.book.as_ref()
+        match &self.held.get(channel)?.kept {
+            Kept::Book(book) => Some(book),
+            _ => None,
+        }
     }
 
     pub fn books(&self) -> impl Iterator<Item = &Book> {
-        self.held.values().filter_map(|held| held.book.as_ref())
+        self.held.values().filter_map(|held| if let Kept::Book(book) = &held.kept { Some(book) } else { None })
+    }
+
+    /// By the name the gateway answers with, as `subscribe_arb` returns it.
+    pub fn arb(&self, channel: &str) -> Option<&Arb> {
+        match &self.held.get(channel)?.kept {
+            Kept::Arb(arb) => Some(arb),
+            _ => None,
+        }
     }
 
     /// Asks for a channel and waits for the answer, however long there is no gateway; the channel's canonical name.
@@ -91,24 +128,39 @@ impl Client {
         if let Some(interval) = options.interval {
             request["interval"] = json!(interval.as_millis() as u64);
         }
-        self.keep(request, Some(Book::new(channel)))
+        self.keep(request, Kept::Book(Book::new(channel)))
     }
 
     /// Exchanges and books going live, stale, resyncing or down: `Status` events from now on.
     pub fn subscribe_status(&mut self) -> Result<String, Refused> {
-        self.keep(json!({"op": "subscribe", "channel": "status"}), None)
+        self.keep(json!({"op": "subscribe", "channel": "status"}), Kept::Nothing)
     }
 
-    fn keep(&mut self, mut request: Value, mut book: Option<Book>) -> Result<String, Refused> {
+    /// What pays between two exchanges, both taker fees paid; the channel's name, for `arb()`.
+    pub fn subscribe_arb(&mut self, symbol: &str, terms: ArbTerms) -> Result<String, Refused> {
+        let channel = format!("arb:{symbol}");
+        let mut request = json!({"op": "subscribe", "channel": channel, "heartbeat": 1});
+        let asked = [
+            ("depth", terms.depth.map(|levels| json!(levels))),
+            ("interval", terms.interval.map(|every| json!(every.as_millis() as u64))),
+            ("min_bp", terms.min_bp.map(|least| json!(least))),
+            ("capital", terms.capital.map(|most| json!(most))),
+        ];
+        for (name, value) in asked.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+            request[name] = value;
+        }
+        self.keep(request, Kept::Arb(Arb::new(&channel)))
+    }
+
+    fn keep(&mut self, mut request: Value, kept: Kept) -> Result<String, Refused> {
         let asked = request.clone();
         let answer = self.ask_then(asked, |client, answer| {
             let name = answer["channel"].as_str().unwrap_or_default().to_owned();
             request["channel"] = json!(name);
-            if let Some(book) = &mut book {
-                book.channel = name.clone();
-                book.connected = true;
-            }
-            client.held.insert(name, Held { request: request.take(), book: book.take(), retry_at: None });
+            let mut held = Held { request: request.take(), kept, retry_at: None };
+            held.kept.named(&name);
+            held.kept.connected(true);
+            client.held.insert(name, held);
         })?;
         Ok(answer["channel"].as_str().unwrap_or_default().to_owned())
     }
@@ -235,9 +287,8 @@ impl Client {
         self.link = Link::Down { again_at: Instant::now() + retry_in };
         self.again.clear();
         self.answers.clear();
-        for book in self.held.values_mut().filter_map(|held| held.book.as_mut()) {
-            book.connected = false;
-            book.whole = false;
+        for held in self.held.values_mut() {
+            held.kept.connected(false);
         }
         self.events.push_back(Event::Disconnected { reason, code, retry_in });
     }
@@ -299,19 +350,23 @@ impl Client {
         match text("type").as_str() {
             kind @ ("snapshot" | "delta") => {
                 let kind = if kind == "snapshot" { Kind::Snapshot } else { Kind::Delta };
-                match self.held.get_mut(&channel).and_then(|held| held.book.as_mut()) {
-                    Some(book) => match book.apply(&message) {
-                        Some(()) => self.events.push_back(Event::Book { channel, kind }),
-                        None => self.lost(format!("unreadable message of {channel}"), 1006),
-                    },
-                    None if channel == "status" => self.events.push_back(Event::Status(message)),
-                    None => self.events.push_back(Event::Other(message)),
+                let told = match self.held.get_mut(&channel).map(|held| &mut held.kept) {
+                    Some(Kept::Book(book)) => book.apply(&message).map(|()| Event::Book { channel: channel.clone(), kind }),
+                    Some(Kept::Arb(arb)) => arb.apply(&message).map(|()| Event::Arb { channel: channel.clone() }),
+                    _ if channel == "status" => Some(Event::Status(message)),
+                    _ => Some(Event::Other(message)),
+                };
+                match told {
+                    Some(event) => self.events.push_back(event),
+                    None => self.lost(format!("unreadable message of {channel}"), 1006),
                 }
             }
             "status" => self.events.push_back(Event::Status(message)),
             "heartbeat" => {
-                if let Some(book) = self.held.get_mut(&channel).and_then(|held| held.book.as_mut()) {
-                    book.beat();
+                match self.held.get_mut(&channel).map(|held| &mut held.kept) {
+                    Some(Kept::Book(book)) => book.beat(),
+                    Some(Kept::Arb(arb)) => arb.beat(),
+                    _ => {}
                 }
                 let ts = message["ts"].as_i64().unwrap_or(0);
                 self.events.push_back(Event::Heartbeat { channel, ts });
@@ -336,9 +391,7 @@ impl Client {
             return;
         };
         if let Some(held) = self.held.get_mut(&name) {
-            if let Some(book) = &mut held.book {
-                book.connected = !error;
-            }
+            held.kept.connected(!error);
             if error && RETRIED.contains(&message["code"].as_u64().unwrap_or(0)) {
                 held.retry_at = Some(Instant::now() + RETRY_AFTER.mul_f64(0.5 + random()));
             }

@@ -201,8 +201,8 @@ static enum bw_drop check_four(const bw_identity *identity, uint8_t *ip, size_t 
     return sum_is_right(0, segment, inner, 0) ? check_icmp(segment, out) : BW_DROP_icmp_checksum;
 }
 
-/* RFC 4291 2.5.2, 2.5.3 and 2.5.5.2: nobody (but in a solicitation that looks for duplicates), the loopback, and
- * mapped IPv4 addresses come over no wire. */
+/* RFC 4291 2.5.2, 2.5.3 and 2.5.5.2: nobody (but in a solicitation that looks for duplicates), the loopback,
+ * and mapped IPv4 addresses come over no wire. */
 static bool six_source_is_none(const uint8_t *address, bool solicitation) {
     static const uint8_t zeros[10], mapped[2] = {0xff, 0xff};
     if (memcmp(address, zeros, sizeof zeros) != 0) return false;

@@ -93,7 +93,7 @@ typedef struct bw_packet {
 } bw_packet;
 
 /* BW_DROP_NONE and *out, or the reason. `flags`: enum bw_frame_flag. Options that belong into a SYN only
- * are blanked in other segments (RFC 9293 3.7.1), and a maximum segment size of 0 in a SYN: the writes to `data`. */
+ * are blanked in other segments (RFC 9293 3.7.1), so is a maximum segment size of 0: the writes to `data`. */
 enum bw_drop bw_packet_check(const bw_identity *identity, uint8_t *data, size_t bytes, uint32_t flags,
                              bw_packet *out);
 const char *bw_drop_name(enum bw_drop drop);    /* NULL beyond the last */

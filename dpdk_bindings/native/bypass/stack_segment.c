@@ -1,8 +1,8 @@
 /* Each segment of a connection, before lwIP's own processing: what lwIP does not check itself.
  *
  * RFC 7323 5 (old duplicates), RFC 5961 3 to 5 and 7 (blind resets, SYNs and data; what makes us answer is
- * limited), RFC 9293 3.10.7.3 (what may answer a SYN) and 3.10.7.4 (no ACK: dropped; the window), RFC 2018 8 (what
- * was acknowledged selectively is kept), RFC 5927 4.1 (an ICMP error must quote something in flight).
+ * limited), RFC 9293 3.10.7.3 (what may answer a SYN) and 3.10.7.4 (no ACK: dropped; the window), RFC 2018 8
+ * (what was acknowledged selectively is kept), RFC 5927 4.1 (an ICMP error must quote something in flight).
  */
 #include "stack_parts.h"
 
@@ -66,7 +66,7 @@ static enum bw_drop check_segment(struct tcp_pcb *pcb, const struct tcp_hdr *hea
     return BW_DROP_NONE;
 }
 
-/* RFC 9293 3.10.7.3: a reset counts with the right ACK only; what neither resets nor synchronises is dropped. */
+/* RFC 9293 3.10.7.3: a reset counts with the right ACK only; what has neither SYN nor RST is dropped. */
 static enum bw_drop check_answer_to_syn(const struct tcp_pcb *pcb, const struct tcp_hdr *header) {
     unsigned flags = TCPH_FLAGS(header);
     if (flags & TCP_RST) {
@@ -75,8 +75,8 @@ static enum bw_drop check_answer_to_syn(const struct tcp_pcb *pcb, const struct 
     return !(flags & TCP_SYN) && header->ackno == pcb->snd_nxt ? BW_DROP_tcp_bad_ack : BW_DROP_NONE;
 }
 
-/* lwIP would put what lies inside a waiting segment into its place, and throw away what follows it. It also walks
- * the whole queue at each segment: no longer than a window of full ones (CVE-2018-5390 was that). */
+/* lwIP would put what lies inside a waiting segment into its place, and throw away what follows it. It also
+ * walks the whole queue at each segment: no longer than a window of full ones (CVE-2018-5390 was that). */
 static enum bw_drop check_waiting(const struct tcp_pcb *pcb, u32_t sequence, u32_t bytes) {
     unsigned pieces = 0;
     for (const struct tcp_seg *held = pcb->ooseq; held; held = held->next) {
@@ -102,8 +102,8 @@ static enum bw_drop check_place(struct tcp_pcb *pcb, const struct tcp_hdr *heade
     return drop;
 }
 
-/* RFC 9293 3.10.7.4: lwIP takes a smaller window only with something new in the segment. And 3.8.6.1: a peer that
- * answers our probes of its closed window is not gone. */
+/* RFC 9293 3.10.7.4: lwIP takes a smaller window only with something new in the segment. And 3.8.6.1: a peer
+ * that answers our probes of its closed window is not gone. */
 static void take_window(struct tcp_pcb *pcb, const struct tcp_hdr *header) {
     bw_stream *stream = pcb->callback_arg;
     tcpwnd_size_t window = (tcpwnd_size_t)header->wnd << pcb->snd_scale;

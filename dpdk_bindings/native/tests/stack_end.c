@@ -1,7 +1,7 @@
 /* The user-space stack on a net_ring port, driven over stdin and stdout by a test that plays the peer.
  *
- * Commands are a letter, a little-endian length of 4 bytes and as many bytes; each is answered with a result, a
- * string, and the frames that the stack sent meanwhile. The time is the driver's: nothing happens by itself.
+ * Commands are a letter, a little-endian length of 4 bytes and as many bytes; each is answered with a
+ * result, a string, and the frames that the stack sent meanwhile. The time is the driver's: nothing happens by itself.
  *
  *   n                      closes what is open and begins with a new stack: 10.9.0.2 and fd00::2
  *   c SLOT SIX             connects to port 443 of 10.9.0.1 or fd00::1

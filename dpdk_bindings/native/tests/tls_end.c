@@ -212,9 +212,9 @@ static void stuck(const way *w, uint64_t at) {
         if (stack.drop[i]) fprintf(stderr, " %s %llu", bw_drop_name(i), (unsigned long long)stack.drop[i]);
     }
     fprintf(stderr,
-            "; frames %llu of %llu, segments %llu, bytes %llu, waiting %llu, connections %llu, drops inside lwIP "
-            "%llu, no memory %llu, challenges %llu, free buffers %llu, missed %llu, no buffer %llu, errors %llu, "
-            "sent %llu of %llu, full %llu, no mbuf %llu\n",
+            "; frames %llu of %llu, segments %llu, bytes %llu, waiting %llu, connections %llu, drops inside "
+            "lwIP %llu, no memory %llu, challenges %llu, free buffers %llu, missed %llu, no buffer %llu, "
+            "errors %llu, sent %llu of %llu, full %llu, no mbuf %llu\n",
             (unsigned long long)stack.frames, (unsigned long long)port.frames,
             (unsigned long long)stack.segments, (unsigned long long)stack.bytes,
             (unsigned long long)stack.waiting_bytes, (unsigned long long)stack.connections,

@@ -124,6 +124,7 @@ typedef struct bw_stats {
 typedef struct bw_timing {
     uint64_t cycles_per_second;
     uint64_t budget_every;
+    uint64_t busy_ns;
     uint64_t budget_ns[6][256];
     uint64_t gap_us[256];
     ...;
@@ -165,6 +166,8 @@ void bw_book_begin(bw_book *book);
 void bw_book_end(bw_book_store *store, bw_book *book);
 void bw_book_clear(bw_book_store *store, bw_book *book);
 enum bw_set { BW_SET_CHANGED, BW_SET_INSERTED, BW_SET_REMOVED, BW_SET_ABSENT, BW_SET_EVICTED, BW_SET_BEYOND };
+uint32_t bw_book_set_many(bw_book_store *store, bw_book *book, uint32_t side, const bw_level *level,
+                          uint32_t count, bw_level *out);
 enum bw_set bw_book_set(bw_book_store *store, bw_book *book, uint32_t side, int64_t price,
                         int64_t quantity, uint32_t orders, int64_t *evicted);
 uint32_t bw_book_load(bw_book_store *store, bw_book *book, uint32_t side, const bw_level *best_first,

@@ -52,6 +52,18 @@ impl Default for Subscription {
     }
 }
 
+/// What is asked of an `arb:` channel; what is left out is as the box is configured.
+#[derive(Clone, Debug, Default)]
+pub struct ArbTerms {
+    /// Levels a side to walk through.
+    pub depth: Option<u32>,
+    pub interval: Option<Duration>,
+    /// Least net yield, basis points.
+    pub min_bp: Option<f64>,
+    /// Most a trade may cost, in the quote asset.
+    pub capital: Option<f64>,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Snapshot,
@@ -80,6 +92,8 @@ impl std::error::Error for Refused {}
 #[derive(Clone, Debug)]
 pub enum Event {
     Book { channel: String, kind: Kind },
+    /// Of an `arb:` channel: its rows are the message's already.
+    Arb { channel: String },
     Connected { attempt: u64 },
     /// No book is live until there is another connection. `code`: of the WebSocket's close, 1006 where none was
     /// received, 0 where no connection came about.

@@ -43,7 +43,7 @@ def terms_of(query: Mapping[str, str], terms: ArbTerms) -> ArbTerms:
 def scan(
     settings: HttpSettings, directory: SegmentDirectory, channels: Sequence[Channel], options: Options
 ) -> bytes:
-    """``{"data":[...],"ts":...}``, best net yield first over all symbols. Raises MemoryError when there is no room."""
+    """``{"data":[...],"ts":...}``, best net yield first over all symbols. Raises MemoryError."""
     texts = [ffi.new("char[]", str(directory.path(row.id)).encode()) for row in EXCHANGES]
     exchanges = ffi.new("bw_gateway_exchange[]", [(row.number, row.id.encode()) for row in EXCHANGES])
     handle = lib.bw_arb_scan_new(

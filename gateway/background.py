@@ -12,8 +12,8 @@ AUTOGROUP = Path("/proc/self/autogroup")
 def stand_back(nice: int) -> None:
     """Makes this process one of low priority, in a session of its own.
 
-    The kernel shares a CPU out between sessions first (sched_autogroup_enabled): in the session of the process
-    that serves the stream, whatever this one uses would count as used by that one, niceness or not.
+    The kernel shares a CPU out between sessions first (sched_autogroup_enabled): in the session of the
+    process that serves the stream, whatever this one uses would count as used by that one, nice or not.
     """
     with suppress(OSError):  # a session's leader already
         os.setsid()

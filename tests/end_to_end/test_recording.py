@@ -37,7 +37,7 @@ FIVE = ("binance", "coinbase", "okx", "bybit", "kraken")
 # An update of theirs may be none, or several, of the book that we subscribe to: their messages are counted.
 OTHERS = ("cryptocom", "upbit", "htx", "bitfinex", "phemex", "bitmart", "coinex")
 SPEED = 10
-DEPTH = 200  # as many levels as are played: whole books
+DEPTH = 1000  # of a subscription; books have some 200 levels, now a few more, now fewer
 CONFIG = "[record]\nenabled = false\nraw = true\n[simulate]\nlevels = 200\n"
 
 
@@ -162,7 +162,7 @@ class Past:
         """From one moment to the other; raises AssertionError where it is refused."""
         async with connect(self._box.websocket_url, max_size=1 << 24) as client:
             request = {"op": "subscribe", "channel": f"fullbook:{self._symbol}", "mode": "inc"}
-            more = {"depth": 1000, "interval": 100, "from": from_ms, "to": to_ms, "speed": SPEED}
+            more = {"depth": DEPTH, "interval": 100, "from": from_ms, "to": to_ms, "speed": SPEED}
             await client.send(json.dumps({**request, **more}))
             async for text in client:
                 message = json.loads(text, parse_float=Decimal, parse_int=int)
@@ -277,7 +277,7 @@ def check(told: dict[str, Any]) -> None:
         assert outcome.copies >= 2 * len(outcome.sequences)
         assert outcome.unrecorded == 0
     for symbol, past in told["played"].items():
-        wanted = merged_top(told["books"][symbol], 1000)
+        wanted = merged_top(told["books"][symbol], DEPTH)
         assert {key: list(sides) for key, sides in past.books.items() if any(sides)} == wanted
         assert past.messages > 10, "it moves"
     tell(told)

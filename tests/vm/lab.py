@@ -21,6 +21,8 @@ MANAGEMENT_HOST = "10.0.2.2"  # this host's loopback, by way of the management n
 CA = "/usr/local/share/bookwire-simulators.pem"
 MEMORY_MIB = 128  # a feed; half of the default, as an interpreted machine is slow to make hugepages
 HUGEPAGES = 360
+SERVICES = ("bookwire-feed@", "bookwire-gateway", "bookwire-http")
+PATIENCE = "[Service]\nTimeoutStartSec=900\nWatchdogSec=120"  # every instruction may be interpreted
 PACKAGES = ("librte-bus-pci23", "librte-bus-vdev23", "librte-mempool-ring23", "librte-net-virtio23")
 
 
@@ -100,6 +102,13 @@ def facts(simulators: Simulators) -> dict[str, Any]:
         "nic_packages": list(PACKAGES),
         "services_gateway_listen": "0.0.0.0:8081",
     }
+
+
+def prepare(vm: Vm, simulators: Simulators) -> None:
+    """What is of this test and not of a box: whom to trust, and patience with a machine that is so slow."""
+    vm.give(CA, simulators.ca)
+    for name in SERVICES:
+        vm.give(f"/etc/systemd/system/{name}.service.d/90-patience.conf", PATIENCE)
 
 
 def play(vm: Vm, playbook: str, variables: dict[str, Any], *options: str) -> Play:

@@ -55,4 +55,5 @@ class Progress:
             self._stream.flush()
 
     def _say(self, text: str, now_s: float) -> None:
-        print(f"{text} ({now_s - self._started_s:.1f} s)", file=self._stream, flush=True)
+        self._stream.write(f"{text} ({now_s - self._started_s:.1f} s)\n")  # at once: children write here too
+        self._stream.flush()

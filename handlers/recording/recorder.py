@@ -22,9 +22,17 @@ import orjson
 
 from handlers._ffi import ffi
 from handlers.errors import UnavailableError
-from handlers.journal import BlockType, Follow, JournalFile, JournalWriter, RawRing, files_of, new_path
 from handlers.logs import Log
-from handlers.retention import Retention
+from handlers.recording.journal import (
+    BlockType,
+    Follow,
+    JournalFile,
+    JournalWriter,
+    RawRing,
+    files_of,
+    new_path,
+)
+from handlers.recording.retention import Retention
 from handlers.shm import ReadError, Segment
 
 POLL_S = 0.01

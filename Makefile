@@ -19,13 +19,14 @@ NATIVE := $(shell find dpdk_bindings handlers gateway \( -name '*.c' -o -name '*
 .DEFAULT_GOAL := help
 FORCE:
 
-.PHONY: FORCE help run test test-c test-long bench check lint types analyse house fmt build peers history lock schema docs \
-        clean ansible wheel deb
+.PHONY: FORCE help run test test-c test-long test-vm bench check lint types analyse house fmt build peers history \
+        lock schema docs clean ansible wheel deb wheel-dpdk
 
 help:
 	@echo 'make run        21 simulated exchanges, the gateway and a live table of tops (set-up included)'
 	@echo 'make test       C unit tests under sanitizers, then all tests but the long ones'
 	@echo 'make test-long  the long ones: minutes of full-rate streaming, every real capture'
+	@echo 'make test-vm    a bare virtual machine becomes a box past the kernel, and is given back (root, QEMU, an hour)'
 	@echo 'make bench      the figures of the README, measured here'
 	@echo 'make check      lint, format, types, C warnings as errors, static analysis, house rules'
 	@echo 'make history    pyarrow and duckdb, for Parquet and /v1/history (300 MB installed)'
@@ -82,10 +83,16 @@ $(VENV)/.system-test: scripts/system
 
 test: $(VENV)/.system-test $(VENV)/.locked-dev build test-c peers
 	@$(MAKE) --no-print-directory .ansible/.lock || echo 'bookwire: no Ansible to be had; its tests will skip' >&2
-	@$(BIN)/pytest -m 'not long' $(ARGS)
+	@$(BIN)/pytest -m 'not long and not vm' $(ARGS)
 
 test-long: $(VENV)/.system-test $(VENV)/.locked-dev build peers
 	@$(BIN)/pytest -m long $(ARGS)
+
+# A box from nothing, in a virtual machine: half an hour and more, root, QEMU. Never part of the others.
+test-vm: $(VENV)/.system-test $(VENV)/.locked-dev build .ansible/.lock
+	@scripts/system vm
+	@$(MAKE) --no-print-directory wheel-dpdk
+	@$(BIN)/pytest -m vm -s $(ARGS)
 
 test-c: build
 	@[ -e $(SANITIZE)/build.ninja ] || { echo 'bookwire: building with sanitizers ...' >&2; \
@@ -136,6 +143,16 @@ wheel: $(VENV)/.locked .auditwheel/.lock
 # The same with all libraries that the lock names, and the units: installs without a package index.
 deb: wheel
 	@scripts/deb
+
+# With DPDK, whose library differs from one Debian to the next: the file's build tag names its year.
+wheel-dpdk: $(VENV)/.locked
+	@scripts/system dpdk && scripts/lwip
+	@mkdir -p build/wheel-dpdk dist
+	@rm -rf build/wheels-dpdk && $(BIN)/pip wheel --quiet . --no-deps --no-build-isolation \
+		--wheel-dir build/wheels-dpdk -Csetup-args=-Ddpdk=enabled -Cbuild-dir=build/wheel-dpdk
+	@name=$$(basename build/wheels-dpdk/*.whl | \
+		sed "s/-cp/-1dpdk$$(pkg-config --modversion libdpdk | cut -d. -f1)-cp/"); \
+		mv build/wheels-dpdk/*.whl dist/$$name && echo dist/$$name
 
 bench: $(VENV)/.locked-dev build peers
 	@$(BIN)/python -m bench $(ARGS)

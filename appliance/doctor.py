@@ -40,6 +40,7 @@ class Needs:
     shared_bytes: int
     busy: tuple[str, ...]  # processes that poll without sleeping
     bypass: bool = False  # some exchange's frames shall come past the kernel
+    hugepage_bytes: int = 0  # all such exchanges together
 
 
 def examine(machine: Machine, placement: Placement, needs: Needs) -> list[Finding]:
@@ -153,21 +154,24 @@ def _memory(machine: Machine, needs: Needs) -> Iterator[Finding]:
     else:
         yield Finding("ok", "memory", f"shared memory: {need} of {memory.shared_bytes >> 20} MiB")
     if needs.bypass:
-        yield from _bypass_memory(machine)
+        yield from _bypass_memory(machine, needs.hugepage_bytes)
 
 
-def _bypass_memory(machine: Machine) -> Iterator[Finding]:
+def _bypass_memory(machine: Machine, needed: int) -> Iterator[Finding]:
     memory = machine.memory
     free = memory.free_hugepage_bytes()
-    if not free:
+    total = sum(row.total * row.page_bytes for row in memory.hugepages)
+    if total < needed or not total:
+        pages = -(-max(needed, 512 << 20) // (2 << 20))
+        has = f"they have {total >> 20} MiB" if total else "there are none"
         yield Finding(
             "failure",
             "hugepages",
-            "no free hugepages",
-            "sysctl vm.nr_hugepages=1024, and in /etc/sysctl.d to keep it",
+            f"{needed >> 20} MiB of hugepages are wanted, {has}",
+            f"sysctl vm.nr_hugepages={pages}, and in /etc/sysctl.d to keep it",
         )
     else:
-        yield Finding("ok", "hugepages", f"{free >> 20} MiB free")
+        yield Finding("ok", "hugepages", f"{needed >> 20} MiB wanted of {total >> 20} MiB, {free >> 20} free")
     nodes = {nic.node for nic in machine.nics if nic.node is not None and nic.family}
     for node in sorted(nodes):
         if free and not memory.free_hugepage_bytes(node):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from appliance.config import Config
 from handlers.facts import Venue
 from handlers.registry import venue
-from hw.cpu import Cpu
+from hw.cpu import Cpu, Cpus
 from hw.machine import Machine, read
 from hw.tree import cpu_text
 
@@ -118,7 +118,18 @@ def place_configured(config: Config, machine: Machine) -> Placement:
     if config.gateway.cpu is not None:
         fixed[GATEWAY] = config.gateway.cpu
     weights = {name: weight(venue(name), len(table.symbols)) for name, table in tables.items()}
-    return place(machine, weights, os.sched_getaffinity(0), fixed=fixed)
+    return place(machine, weights, may_use(machine.cpus, os.sched_getaffinity(0)), fixed=fixed)
+
+
+def may_use(cpus: Cpus, mask: Iterable[int]) -> frozenset[int]:
+    """CPUs of an affinity mask, with the isolated ones where it is the mask that all processes start with.
+
+    Linux leaves isolated CPUs out of the first process's mask, and so of everybody's who did not ask for one.
+    A narrower mask (taskset, a cpuset) is somebody's wish.
+    """
+    mask = frozenset(mask)
+    everybodys = {cpu.number for cpu in cpus.cpus} - cpus.isolated
+    return mask | cpus.isolated if mask == everybodys else mask
 
 
 def core_of(config: Config, process: str) -> int | None:

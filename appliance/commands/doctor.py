@@ -17,6 +17,7 @@ from appliance.config import Config
 from appliance.doctor import Finding, Needs, examine, of_clock, of_distance, of_jitter, of_lifecycles, verdict
 from appliance.lines import json_line
 from appliance.placement import GATEWAY, Placement, place_configured
+from dpdk_bindings.dpdk import MEMORY_MIB
 from handlers.errors import UnavailableError
 from handlers.registry import VENUES, venue
 from hw.clock import synchronisation
@@ -61,7 +62,13 @@ def needs_of(config: Config) -> Needs:
     spinning = [name for name in config.exchanges.enabled if config.of(name).poll == "busy"]
     if config.gateway.poll == "busy":
         spinning.append(GATEWAY)
-    return Needs(preflight.space_needed(config), tuple(spinning))
+    past = [
+        table
+        for table in map(config.of, config.exchanges.enabled)
+        if table.device is not None and table.path != "sockets"
+    ]
+    hugepages = sum((table.memory_mib or MEMORY_MIB) << 20 for table in past if table.hugepages)
+    return Needs(preflight.space_needed(config), tuple(spinning), bool(past), hugepages)
 
 
 def _measured(config: Config, placement: Placement, *, spin: bool, distance: bool) -> Iterator[Finding]:

@@ -58,6 +58,16 @@ def test_verdicts(tmp_path: Path, shape: str, needs: Needs, level: str, areas: l
     assert all(row.do for row in wrong), "what is wrong comes with what to do"
 
 
+def test_hugepages_must_do_for_all_feeds_though_running_ones_have_taken_them(tmp_path: Path) -> None:
+    machine = read(build(tmp_path, SHAPES["one socket, no SMT, tuned, E810"]))
+    total = sum(row.total * row.page_bytes for row in machine.memory.hugepages)
+    placement = place(machine, FIVE, range(len(machine.cpus.cpus)))
+    for needed, level in ((total, "ok"), (total + 1, "failure")):
+        needs = Needs(110 << 20, (), bypass=True, hugepage_bytes=needed)
+        found = [row.level for row in examine(machine, placement, needs) if row.area == "hugepages"]
+        assert found[0] == level
+
+
 def test_a_spinning_process_without_a_core_of_its_own_is_a_failure(tmp_path: Path) -> None:
     machine = read(build(tmp_path, SHAPES["laptop, Wi-Fi"]))
     findings = examine(machine, place(machine, FIVE, range(8)), Needs(1 << 20, ("okx",)))

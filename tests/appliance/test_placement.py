@@ -8,7 +8,7 @@ import pytest
 from shapes import SHAPES
 from trees import build
 
-from appliance.placement import GATEWAY, place, told, usable, weight
+from appliance.placement import GATEWAY, may_use, place, told, usable, weight
 from handlers.registry import VENUES
 from hw.machine import Machine, read
 
@@ -81,3 +81,11 @@ def test_a_faster_cadence_and_more_books_weigh_more() -> None:
     okx, binance = VENUES["okx"], VENUES["binance"]
     assert weight(okx, 20) == 2 * weight(okx, 10)
     assert weight(binance, 1) == 10.0
+
+
+def test_isolated_cores_are_used_though_they_are_in_nobodys_mask(tmp_path: Path) -> None:
+    machine, everything = on(tmp_path, "one socket, no SMT, tuned, E810")
+    as_started = frozenset(everything) - machine.cpus.isolated  # what Linux gives to the first process
+    assert may_use(machine.cpus, as_started) == frozenset(everything)
+    assert may_use(machine.cpus, {0}) == {0}  # somebody's wish
+    assert may_use(machine.cpus, {0, 3}) == {0, 3}

@@ -217,6 +217,24 @@ def test_a_unit_is_closed_tight(unit: Path) -> None:
     assert float(found[1]) <= EXPOSURE_MAX
 
 
+def open_points(unit: Path) -> set[str]:
+    """What systemd-analyze finds open about a unit."""
+    command = ["systemd-analyze", "security", "--offline=yes", "--no-pager", "--json=short", str(unit)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return {row["name"] for row in json.loads(done.stdout) if float(row["exposure"] or 0) > 0}
+
+
+def test_a_feed_with_a_nic_is_open_by_no_more_than_its_devices(tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("no systemd-analyze here (Debian: systemd)")
+    unit = tmp_path / "bookwire-feed@okx.service"
+    shutil.copy(UNITS / "bookwire-feed@.service", unit)
+    closed = open_points(unit)
+    (tmp_path / f"{unit.name}.d").mkdir()
+    shutil.copy(UNITS / "bookwire-feed-vfio.conf", tmp_path / f"{unit.name}.d" / "50-vfio.conf")
+    assert open_points(unit) - closed == {"PrivateDevices="}  # exposure 1.5 of 10
+
+
 def test_units_are_understood() -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("no systemd-analyze here (Debian: systemd)")

@@ -1,0 +1,142 @@
+"""Around the machine: simulated exchanges on this host's loopback, an inventory, and playbooks over SSH."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from machine import IMAGE, ISOLATED, QUIET, ROOT, DataNic, Vm
+
+EXCHANGES = ("binance", "coinbase", "okx", "bybit", "kraken")
+SYMBOL = "BTC-USDT"
+MANAGEMENT_HOST = "10.0.2.2"  # this host's loopback, by way of the management network
+CA = "/usr/local/share/bookwire-simulators.pem"
+HUGEPAGES = 700  # of 2 MiB: 128 a feed, and some to spare
+PACKAGES = ("librte-bus-pci23", "librte-bus-vdev23", "librte-mempool-ring23", "librte-net-virtio23")
+
+
+@dataclass(frozen=True)
+class Play:
+    """What became of a playbook: the recap's counts, the tasks that changed something, seconds."""
+
+    counts: dict[str, int]
+    changed: list[str]
+    seconds: float
+    output: str
+
+
+class Simulators:
+    """Five exchanges in one process, with certificates for the addresses that the machine knows them by."""
+
+    def __init__(self, directory: Path) -> None:
+        hosts = [MANAGEMENT_HOST, *(DataNic(at).host for at in range(len(EXCHANGES)))]
+        command = [sys.executable, "-m", "appliance.cli", "simulate", "--symbols", SYMBOL]
+        command += ["--rate", "2", "--levels", "50", "--state-dir", str(directory)]
+        command += [part for name in EXCHANGES for part in ("--exchange", name)]
+        command += [part for host in hosts for part in ("--name", host)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        assert self.process.stdout is not None
+        told = json.loads(self.process.stdout.readline())
+        self.ca = Path(told["ca_file"]).read_text()
+        self.rows: dict[str, dict[str, str]] = told["exchanges"]
+
+    def settings(self) -> dict[str, dict[str, Any]]:
+        """Tables of the configuration: the feed past the kernel, REST by way of it."""
+        return {f"exchange.{name}": self._table(name, DataNic(at)) for at, name in enumerate(EXCHANGES)}
+
+    def _table(self, name: str, nic: DataNic) -> dict[str, Any]:
+        return {
+            "websocket_url": _at(self.rows[name]["websocket_url"], nic.host),
+            "rest_url": _at(self.rows[name]["rest_url"], MANAGEMENT_HOST),
+            "ca_file": CA,
+            "path": "dpdk",
+            "device": f"pci:{nic.pci}",
+            "addresses": [nic.address],
+        }
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+def _at(url: str, host: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=f"{host}:{parts.port}"))
+
+
+def facts(simulators: Simulators) -> dict[str, Any]:
+    """The inventory's variables: five feeds with a NIC each, the gateway reached from outside."""
+    wheels = sorted(
+        (ROOT / "dist").glob("bookwire-*dpdk*-cp311-*.whl"), key=lambda path: path.stat().st_mtime
+    )
+    assert wheels, "no wheel with DPDK: make wheel-dpdk"
+    libraries = ROOT / "build" / "libraries"
+    lock = str(ROOT / "requirements.lock")
+    pip = [str(Path(sys.executable).with_name("pip")), "download", "-q", "--require-hashes"]
+    subprocess.run([*pip, "--only-binary", ":all:", "-r", lock, "-d", str(libraries)], check=True)
+    return {
+        "bookwire_wheel": str(wheels[-1]),
+        "bookwire_lock": lock,
+        "bookwire_libraries": str(libraries),
+        "bookwire_exchanges": list(EXCHANGES),
+        "bookwire_symbols": [SYMBOL],
+        "bookwire_settings": simulators.settings(),
+        "cpu_isolated": ISOLATED,
+        "hugepages_count": HUGEPAGES,
+        "kernel_reboot_timeout": 1200,
+        "nic_devices": [DataNic(at).pci for at in range(len(EXCHANGES))],
+        "nic_packages": list(PACKAGES),
+        "services_gateway_listen": "0.0.0.0:8081",
+    }
+
+
+def play(vm: Vm, playbook: str, variables: dict[str, Any], *options: str) -> Play:
+    """Runs a playbook against the machine. Fails with its output where it fails."""
+    inventory = vm.directory / "hosts.json"
+    host = {
+        "ansible_host": "127.0.0.1",
+        "ansible_port": vm.ssh_port,
+        "ansible_user": "root",
+        "ansible_ssh_private_key_file": str(IMAGE / "key"),
+        "ansible_ssh_common_args": " ".join(QUIET),
+        "ansible_python_interpreter": "/usr/bin/python3",
+        **variables,
+    }
+    inventory.write_text(json.dumps({"bookwire": {"hosts": {"box": host}}}))
+    programs = ROOT / ".ansible" / "bin"
+    environment = os.environ | {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_TIMEOUT": "120",
+        "ANSIBLE_PIPELINING": "1",
+    }
+    began = time.monotonic()
+    log = vm.directory / f"{Path(playbook).stem}.{int(began)}.log"
+    with log.open("w") as out:
+        done = subprocess.run(
+            ["ansible-playbook", "-i", str(inventory), playbook, *options],
+            cwd=ROOT / "ansible",
+            env=environment,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    said = log.read_text()
+    assert done.returncode == 0, said[-6000:]
+    recap = re.search(r"^box +: (.*)$", said, re.MULTILINE)
+    assert recap, said[-3000:]
+    changed = re.findall(
+        r"(?:TASK|RUNNING HANDLER) \[([^\]]*)\][^\n]*\n(?:(?:ok|skipping)[^\n]*\n)*changed", said
+    )
+    counts = {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", recap[1])}
+    return Play(counts, changed, time.monotonic() - began, said)

@@ -1,4 +1,4 @@
-"""A Debian 12 file tree, made once by debootstrap, and boxes over it: an overlay each, booted by systemd-nspawn.
+"""A Debian 12 file tree, made by debootstrap, and boxes over it: an overlay each, booted by systemd-nspawn.
 
 Wants root. What a box changes is in ``changes / "upper"``; its network is a loopback of its own, its mounts
 are in a namespace that ends with it.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -43,11 +44,38 @@ def tree() -> Path:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             pytest.skip(f"debootstrap: {done.stdout[-200:]}")
+        (root / "etc" / "hosts").write_text("127.0.0.1 localhost\n::1 localhost\n")
         refusal = root / "usr" / "sbin" / "policy-rc.d"  # what apt installs starts nothing
         refusal.write_text("#!/bin/sh\nexit 101\n")
         refusal.chmod(0o755)
         stamp.touch()
     return root
+
+
+# Written by Debian's own tools, whatever they install and remove.
+THEIRS = re.compile(
+    "etc/([.]pwd[.]lock|machine-id|resolv[.]conf|hostname|[.]updated|ld[.]so[.]cache|(passwd|group|g?shadow|sub[ug]id)-)$"
+    "|etc/systemd/system/.*dbus|var/(cache|log|tmp|[.]updated)|var/lib/(apt|dpkg|systemd|chrony|private)/|run/|tmp/"
+    "|root/[.](cache|ansible)/|dev/|proc/|sys/"
+)
+
+
+def difference(upper: Path, lower: Path) -> set[str]:
+    """Files of an overlay that are not as they were beneath it: new, changed or (-) gone. Not THEIRS."""
+    found = set()
+    for path in upper.rglob("*"):
+        name = str(path.relative_to(upper))
+        if (path.is_dir() and not path.is_symlink()) or THEIRS.match(name):
+            continue
+        was = lower / name
+        if path.is_char_device() and path.lstat().st_rdev == 0:
+            found.add(f"-{name}")
+        elif path.is_symlink() or was.is_symlink():
+            if not (path.is_symlink() and was.is_symlink() and os.readlink(path) == os.readlink(was)):
+                found.add(name)
+        elif not was.is_file() or was.read_bytes() != path.read_bytes():
+            found.add(name)
+    return found
 
 
 @dataclass

@@ -41,7 +41,9 @@ class Connection(Local):
     def exec_command(
         self, cmd: str, in_data: bytes | None = None, sudoable: bool = True
     ) -> tuple[int, bytes, bytes]:
-        inside = f"nsenter --target={self.get_option('leader')} --mount --uts --ipc --net --pid env -i HOME=/root"
+        inside = (
+            f"nsenter --target={self.get_option('leader')} --mount --uts --ipc --net --pid env -i HOME=/root"
+        )
         path = "LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         return super().exec_command(f"{inside} {path} /bin/sh -c {shlex.quote(cmd)}", in_data, sudoable)
 

@@ -153,6 +153,10 @@ class Child:
         self.exit_code = await self._process.wait()
         return self.exit_code
 
+    def hang_up(self) -> None:
+        """SIGHUP: it shall read its configuration anew."""
+        self._signal(signal.SIGHUP)
+
     async def stop(self) -> None:
         """SIGTERM, and SIGKILL for one that does not heed it in STOP_PATIENCE_S."""
         self._stop.set()

@@ -93,8 +93,11 @@ class Supervisor:
         self._simulators: dict[str, dict[str, Any]] = {}
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        # Where a table moves on the terminal that would show their lines too, they come by us.
+        self._heard = self._hear if options.table and sys.stderr.isatty() else None
         self._observer = Observer(config.box.shm_dir, config.exchanges.enabled)
         self._started_s = time.monotonic()
+        self._progress = Progress(sys.stderr)
         self._exit_code = 0
         self._wires = (
             Wires(config.box.run_dir, config.exchanges.enabled, options.wires) if options.wires else None
@@ -149,7 +152,12 @@ class Supervisor:
         vital: bool = True,
     ) -> None:
         child = Child(
-            name, lambda: arguments, log=self._log, environment=self._environment(), given_up=given_up
+            name,
+            lambda: arguments,
+            log=self._log,
+            environment=self._environment(),
+            given_up=given_up,
+            heard=self._heard,
         )
         self._supervise(child, vital=vital)
 
@@ -229,6 +237,7 @@ class Supervisor:
             arguments,
             log=self._log,
             said=said,
+            heard=self._heard,
             environment=self._environment(),
         )
 
@@ -250,20 +259,25 @@ class Supervisor:
         box = msgspec.structs.replace(self.config.box, data_dir=data_dir)
         return msgspec.structs.replace(self.config, box=box, exchange=tables)
 
+    def _hear(self, line: bytes) -> None:
+        """A process's log line, whole, above what moves: the table takes what is written to our stderr."""
+        self._progress.step_aside()
+        sys.stderr.write(line.decode(errors="replace"))
+        sys.stderr.flush()
+
     # Running
 
     async def _warm_up(self) -> None:
         """Until every configured book is live and the gateway answers."""
-        progress = Progress(sys.stderr)
         while not self._stop.is_set():
             exchanges = self._observer.look()
-            progress.show(exchanges)
+            self._progress.show(exchanges)
             self._write_status()
             if all(exchange.all_live for exchange in exchanges) and await answers(self.config):
                 break
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), LOOK_S)
-        progress.end()
+        self._progress.end()
         if self._stop.is_set():
             return
         self.ready = True

@@ -6,6 +6,7 @@ A part of the roles' tests. ``ansible_host`` is the process id, on this machine,
 from __future__ import annotations
 
 import shlex
+import shutil
 
 from ansible.plugins.connection.local import Connection as Local
 
@@ -48,7 +49,7 @@ class Connection(Local):
         return super().exec_command(f"{inside} {path} /bin/sh -c {shlex.quote(cmd)}", in_data, sudoable)
 
     def put_file(self, in_path: str, out_path: str) -> None:
-        super().put_file(in_path, self._below(out_path))
+        shutil.copyfile(in_path, self._below(out_path))  # Local's own would resolve the way of /proc
 
     def fetch_file(self, in_path: str, out_path: str) -> None:
-        super().fetch_file(self._below(in_path), out_path)
+        shutil.copyfile(self._below(in_path), out_path)

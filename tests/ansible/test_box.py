@@ -1,8 +1,8 @@
 """A box with a booted systemd, provisioned, used, upgraded and given back, in the order of this file.
 
 Roles that set the kernel and its devices are left out: those of a container are this machine's. Of each
-unit's stop, start, crash and upgrade the test tells what a subscriber saw (``-s`` shows it, as docs/operations.md
-has it).
+unit's stop, start, crash and upgrade the test tells what a subscriber saw (``-s`` shows the table that
+docs/operations.md has).
 """
 
 from __future__ import annotations

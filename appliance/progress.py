@@ -48,6 +48,12 @@ class Progress:
             self._reminded_s = now_s
             self._say(line, now_s)
 
+    def step_aside(self) -> None:
+        """Gives the line away for a moment: the next show() takes it again."""
+        if self._terminal and self._line:
+            self._stream.write("\r\x1b[K")
+            self._line = ""
+
     def end(self) -> None:
         """Gives the terminal its line back."""
         if self._terminal and self._line:
@@ -55,4 +61,5 @@ class Progress:
             self._stream.flush()
 
     def _say(self, text: str, now_s: float) -> None:
-        print(f"{text} ({now_s - self._started_s:.1f} s)", file=self._stream, flush=True)
+        self._stream.write(f"{text} ({now_s - self._started_s:.1f} s)\n")  # at once: children write here too
+        self._stream.flush()

@@ -24,8 +24,8 @@ from gateway.channels import Channel, Options, View
 from gateway.errors import Refusal, RequestError
 from gateway.history import BadRequestError, moment_ns
 from handlers.errors import UnavailableError
-from handlers.journal import BlockType, JournalFile, files_of
-from handlers.played import PlayedBook, steps
+from handlers.recording.journal import BlockType, JournalFile, files_of
+from handlers.recording.played import PlayedBook, steps
 from handlers.registry import EXCHANGES
 
 SPEED_MAX = 1000.0

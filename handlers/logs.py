@@ -55,7 +55,11 @@ class Log:
         if left_out:
             fields["left_out"] = left_out
         values = {**self._context, **{key: value for key, value in fields.items() if value is not None}}
-        print(self._line(event, values), file=self._stream or sys.stderr, flush=True)
+        stream = self._stream or sys.stderr
+        stream.write(
+            f"{self._line(event, values)}\n"
+        )  # at once: all processes write to it, perhaps unbuffered
+        stream.flush()
 
     def detail(self, event: str, **fields: object) -> None:
         """Writes a step of good running, where details are wanted."""

@@ -44,8 +44,12 @@ def settings(config: Config) -> GatewaySettings:
 def run(arguments: argparse.Namespace) -> int:
     """Until a signal."""
     listen = {"host": arguments.host, "port": arguments.port}
-    config = config_of(arguments, gateway=listen)
-    told = replace(settings(config), cpu=core_of(config, GATEWAY))
+
+    def told() -> GatewaySettings:
+        config = config_of(arguments, gateway=listen)
+        return replace(settings(config), cpu=core_of(config, GATEWAY))
+
+    first = told()
     from gateway.server import run as serve  # the native part, which other commands do without
 
-    return serve(told)
+    return serve(first, reread=told)

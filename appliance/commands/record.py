@@ -16,8 +16,8 @@ from appliance.config import Config
 from appliance.supervisor import command
 from handlers.errors import UnavailableError
 from handlers.logs import Log
-from handlers.parquet import arrow, convert_waiting
-from handlers.recorder import Recorder, RecordSettings
+from handlers.recording.parquet import arrow, convert_waiting
+from handlers.recording.recorder import Recorder, RecordSettings
 
 EXAMPLES = """
   bookwire record

@@ -13,8 +13,8 @@ from pathlib import Path
 from appliance.commands import add_json
 from appliance.lines import json_line
 from handlers.errors import UsageError
-from handlers.journal import files_of
-from handlers.replay import Outcome, processes, replay, siblings
+from handlers.recording.journal import files_of
+from handlers.recording.replay import Outcome, processes, replay, siblings
 
 EXAMPLES = """
   bookwire replay ~/.local/state/bookwire/record

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from appliance.commands import add_config, add_json, config_of
 from appliance.lines import json_line
-from handlers.audit import Report, audit
 from handlers.errors import UsageError
+from handlers.recording.audit import Report, audit
 
 EXAMPLES = """
   bookwire verify                        the recording of the configured box.data_dir

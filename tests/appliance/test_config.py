@@ -14,7 +14,7 @@ from appliance import config_read
 from appliance.config import Config, Exchange, Gateway, Http, Record
 from gateway.settings import GatewaySettings, HttpSettings
 from handlers.errors import SetupError
-from handlers.recorder import RecordSettings
+from handlers.recording.recorder import RecordSettings
 from handlers.settings import FeedSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -19,9 +19,9 @@ from box import Box, running
 from play import until
 
 from handlers import shm_layout as layout
-from handlers.audit import audit, record_offsets
-from handlers.journal import BlockType, JournalFile, files_of
-from handlers.replay import processes, replay
+from handlers.recording.audit import audit, record_offsets
+from handlers.recording.journal import BlockType, JournalFile, files_of
+from handlers.recording.replay import processes, replay
 
 KILLS = 10
 EXCHANGES = ("binance", "coinbase", "okx", "bybit", "kraken")  # whose every update is one of a book

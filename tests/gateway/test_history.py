@@ -18,11 +18,11 @@ from gateway_support import LIVE, STALE, RandomFlow, Writer, loads
 from gateway.rest import application
 from gateway.settings import HttpSettings
 from handlers import shm_layout as layout
-from handlers.audit import audit, record_offsets
-from handlers.journal import BlockType, JournalFile, files_of
 from handlers.logs import Log
-from handlers.parquet import convert_waiting, waiting
-from handlers.recorder import RecordSettings, Track
+from handlers.recording.audit import audit, record_offsets
+from handlers.recording.journal import BlockType, JournalFile, files_of
+from handlers.recording.parquet import convert_waiting, waiting
+from handlers.recording.recorder import RecordSettings, Track
 
 UPDATES = 700
 URL = "/v1/history/okx/BTC-USDT"

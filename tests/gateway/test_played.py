@@ -11,7 +11,7 @@ import pytest
 from gateway_support import LIVE, STALE, RandomFlow, expected_side
 
 from handlers.logs import Log
-from handlers.recorder import RecordSettings, Track
+from handlers.recording.recorder import RecordSettings, Track
 
 SPEED = 10
 

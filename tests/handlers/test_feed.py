@@ -280,6 +280,7 @@ async def test_a_subscription_that_is_acknowledged_and_dead_never_shows_a_live_b
     feed = await world.feed("binance")
     await feed.until("a segment", feed.settings.segment_path.exists)
     segment = Segment.open(feed.settings.segment_path)
+    await feed.until("its books", lambda: len(segment.symbols) > 0)
     book = segment.index("BTC-USDT")
 
     def told() -> bool:

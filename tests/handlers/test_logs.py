@@ -36,6 +36,20 @@ def test_events_are_told_by_name(happened: Event, line: str) -> None:
     assert " ".join([said, *rest]) == line
 
 
+def test_a_line_is_written_at_once() -> None:
+    """Processes share the stream, and where it is unbuffered a second write may come after another's line."""
+    written: list[str] = []
+
+    class Stream(io.StringIO):
+        def write(self, text: str) -> int:
+            written.append(text)
+            return len(text)
+
+    Log("feed", stream=Stream(), as_json=False)("gap", expected=7)
+    assert len(written) == 1
+    assert written[0].endswith(" expected=7\n")
+
+
 def test_states_and_reasons_have_the_names_of_shared_memory() -> None:
     told_state = standing(lib.BW_BOOK_DOWN, lib.BW_REASON_DISCONNECTED)
     assert told_state == {"state": "down", "reason": "disconnected"}

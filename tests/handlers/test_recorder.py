@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from handlers import shm_layout as layout
 from handlers._ffi import lib
-from handlers.audit import audit, record_offsets
-from handlers.journal import BlockType, JournalFile, JournalWriter, files_of
 from handlers.logs import Log
-from handlers.recorder import Recorder, RecordSettings, Track, last_of
-from handlers.retention import Retention
+from handlers.recording.audit import audit, record_offsets
+from handlers.recording.journal import BlockType, JournalFile, JournalWriter, files_of
+from handlers.recording.recorder import Recorder, RecordSettings, Track, last_of
+from handlers.recording.retention import Retention
 
 MakeTrack = Callable[..., Track]
 SegmentWriter = Any  # of conftest
@@ -275,7 +275,7 @@ def test_the_process_syncs_and_ends_its_files(writer: SegmentWriter, told: Recor
 KILLED = """
 import sys; sys.path.insert(0, {root!r})
 from pathlib import Path
-from handlers.recorder import Recorder, RecordSettings
+from handlers.recording.recorder import Recorder, RecordSettings
 base = Path({base!r})
 Recorder(RecordSettings(base, Path({run!r}), Path({out!r}), ("binance",))).run()
 """

@@ -14,7 +14,7 @@ import orjson
 
 from handlers import shm_layout as layout
 from handlers._ffi import lib
-from handlers.journal import Block, BlockType, JournalFile, files_of
+from handlers.recording.journal import Block, BlockType, JournalFile, files_of
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from handlers.journal import SUFFIX
 from handlers.logs import Log
+from handlers.recording.journal import SUFFIX
 
 
 @dataclass

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from handlers import shm_layout as layout
 from handlers._ffi import ffi, lib
-from handlers.audit import record_offsets
 from handlers.errors import UsageError
-from handlers.journal import Block, BlockType, JournalFile
 from handlers.native_feed import NativeFeed
+from handlers.recording.audit import record_offsets
+from handlers.recording.journal import Block, BlockType, JournalFile
 from handlers.registry import venue as venue_of
 from handlers.settings import FeedSettings
 from handlers.shm import Segment

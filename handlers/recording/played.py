@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from handlers import shm_layout as layout
 from handlers._ffi import ffi, lib
-from handlers.audit import record_offsets
 from handlers.errors import UnavailableError
-from handlers.journal import Block, BlockType, JournalFile, files_of
+from handlers.recording.audit import record_offsets
+from handlers.recording.journal import Block, BlockType, JournalFile, files_of
 from handlers.shm_layout import BookState, RecordType
 
 RING_BYTES = 1 << 19

@@ -22,9 +22,18 @@ import orjson
 
 from handlers._ffi import ffi
 from handlers.errors import UnavailableError
-from handlers.journal import BlockType, Follow, JournalFile, JournalWriter, RawRing, files_of, new_path
 from handlers.logs import Log
-from handlers.retention import Retention
+from handlers.recording.journal import (
+    BlockType,
+    Follow,
+    JournalFile,
+    JournalWriter,
+    RawRing,
+    files_of,
+    new_path,
+)
+from handlers.recording.retention import Retention
+from handlers.service import Service
 from handlers.shm import ReadError, Segment
 
 POLL_S = 0.01
@@ -346,19 +355,24 @@ class Recorder:
         self.sync_errors = 0
         self._converting: subprocess.Popen[bytes] | None = None
         self._converted_files = -1
+        self._turns = 0
+        self._service = Service()
 
     def run(self) -> None:
         """Records until told to stop; nothing written is left unsynced."""
         self.settings.run_dir.mkdir(parents=True, exist_ok=True)
         keeper = threading.Thread(target=self._keep, name="sync", daemon=True)
         keeper.start()
+        self._service.tell("READY=1")
         while not self.stop.is_set():
             now_s = time.monotonic()
+            self._turns += 1
             more = [track.poll(now_s) for track in self.tracks]
             if not any(more):
                 self.stop.wait(POLL_S)
             elif not all(more):
                 self.stop.wait(POLL_S / 4)
+        self._service.tell("STOPPING=1")
         keeper.join()
         if self._converting is not None:
             self._converting.terminate()
@@ -370,6 +384,7 @@ class Recorder:
 
     def _keep(self) -> None:
         """Once a second: sync, then make room, then say how it stands."""
+        turns = -1
         while not self.stop.wait(SYNC_S):
             self._convert()
             for track in self.tracks:
@@ -383,6 +398,11 @@ class Recorder:
             open_files = [track.writer.path for track in self.tracks if track.writer is not None]
             self.retention.enforce(open_files)
             self._write_status()
+            if self._turns != turns:
+                self._service.tell("WATCHDOG=1")
+            turns = self._turns
+            following = sum(track.writer is not None for track in self.tracks)
+            self._service.status(f"{following} of {len(self.tracks)} exchanges followed")
 
     def _convert(self) -> None:
         """Starts the making of Parquet when files were ended since it ran last."""

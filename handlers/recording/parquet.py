@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from handlers import shm_layout as layout
 from handlers._ffi import ffi, lib
 from handlers.errors import UnavailableError
-from handlers.journal import Block, BlockType, JournalFile, files_of
 from handlers.logs import Log
+from handlers.recording.journal import Block, BlockType, JournalFile, files_of
 from handlers.shm_layout import BookState, Reason
 
 HOUR_NS = 3_600_000_000_000

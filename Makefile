@@ -20,7 +20,7 @@ NATIVE := $(shell find dpdk_bindings handlers gateway \( -name '*.c' -o -name '*
 FORCE:
 
 .PHONY: FORCE help run test test-c test-long test-vm bench check lint types analyse house fmt build peers history \
-        lock schema docs clean ansible wheel deb wheel-dpdk
+        lock schema docs clean ansible wheel deb wheel-dpdk deb-dpdk
 
 help:
 	@echo 'make run        21 simulated exchanges, the gateway and a live table of tops (set-up included)'
@@ -91,7 +91,7 @@ test-long: $(VENV)/.system-test $(VENV)/.locked-dev build peers
 # A box from nothing, in a virtual machine: half an hour and more, root, QEMU. Never part of the others.
 test-vm: $(VENV)/.system-test $(VENV)/.locked-dev build .ansible/.lock
 	@scripts/system vm
-	@$(MAKE) --no-print-directory wheel-dpdk
+	@$(MAKE) --no-print-directory deb-dpdk
 	@$(BIN)/pytest -m vm -s $(ARGS)
 
 test-c: build
@@ -144,7 +144,10 @@ wheel: $(VENV)/.locked .auditwheel/.lock
 deb: wheel
 	@scripts/deb
 
-# With DPDK, whose library differs from one Debian to the next: the file's build tag names its year.
+# With DPDK, whose library differs from one Debian to the next: its year is in the file's name.
+deb-dpdk: wheel-dpdk
+	@scripts/deb
+
 wheel-dpdk: $(VENV)/.locked
 	@scripts/system dpdk && scripts/lwip
 	@mkdir -p build/wheel-dpdk dist

@@ -80,18 +80,10 @@ def _at(url: str, host: str) -> str:
 
 def facts(simulators: Simulators) -> dict[str, Any]:
     """The inventory's variables: five feeds with a NIC each, the gateway reached from outside."""
-    wheels = sorted(
-        (ROOT / "dist").glob("bookwire-*dpdk*-cp311-*.whl"), key=lambda path: path.stat().st_mtime
-    )
-    assert wheels, "no wheel with DPDK: make wheel-dpdk"
-    libraries = ROOT / "build" / "libraries"
-    lock = str(ROOT / "requirements.lock")
-    pip = [str(Path(sys.executable).with_name("pip")), "download", "-q", "--require-hashes"]
-    subprocess.run([*pip, "--only-binary", ":all:", "-r", lock, "-d", str(libraries)], check=True)
+    packages = sorted((ROOT / "dist").glob("bookwire_*+dpdk*.deb"), key=lambda path: path.stat().st_mtime)
+    assert packages, "no package with DPDK: make deb-dpdk"
     return {
-        "bookwire_wheel": str(wheels[-1]),
-        "bookwire_lock": lock,
-        "bookwire_libraries": str(libraries),
+        "bookwire_deb": str(packages[-1]),  # no pip: an interpreted machine takes half an hour to compile
         "bookwire_exchanges": list(EXCHANGES),
         "bookwire_symbols": [SYMBOL],
         "bookwire_settings": simulators.settings(),

@@ -51,7 +51,7 @@ class Provisioned:
         mine = {
             "ANSIBLE_CONNECTION_PLUGINS": str(ROOT / "tests/ansible/connection"),
             "ANSIBLE_LOCAL_TEMP": str(self.box.changes / "local"),
-            "ANSIBLE_REMOTE_TEMP": "/root/.ansible/tmp",
+            "ANSIBLE_REMOTE_TEMP": "/var/tmp/ansible",
         }
         return recap(command, self.facts, env={**environment(), **mine}, cwd=ROOT / "ansible")
 
@@ -163,9 +163,9 @@ def crash(box: Box, unit: str) -> None:
 
 
 def upgrade(box: Box, unit: str) -> None:
-    wheel = next(box.path("/root").glob("bookwire-9-*.whl")).name
+    wheel = next(box.path("/var/tmp").glob("bookwire-9-*.whl")).name
     pip = ["/opt/bookwire/venv/bin/pip", "install", "--no-index", "--no-deps", "--force-reinstall", "--quiet"]
-    box.run(*pip, f"/root/{wheel}")
+    box.run(*pip, f"/var/tmp/{wheel}")
     box.run("systemctl", "restart", unit)
 
 
@@ -207,8 +207,8 @@ def judged(events: list[dict[str, Any]], since: float) -> Seen:
 @pytest.mark.parametrize(("unit", "how"), CASES)
 def test_what_a_subscriber_sees(provisioned: Provisioned, unit: str, how: str) -> None:
     box = provisioned.box
-    if how == "upgrade" and not list(box.path("/root").glob("bookwire-9-*.whl")):
-        shutil.copy(newer(Path(provisioned.facts["bookwire_wheel"]), box.changes), box.path("/root"))
+    if how == "upgrade" and not list(box.path("/var/tmp").glob("bookwire-9-*.whl")):
+        shutil.copy(newer(Path(provisioned.facts["bookwire_wheel"]), box.changes), box.path("/var/tmp"))
     with subscriber(box) as events:
         wait_for_books(events, 0.0)
         since = time.monotonic()
@@ -251,7 +251,7 @@ def test_symbols_come_and_go_by_a_reload(provisioned: Provisioned) -> None:
 def test_uninstall_leaves_what_was_before(provisioned: Provisioned) -> None:
     box = provisioned.box
     box.run("systemctl", "stop", "exchanges")
-    box.run("sh", "-c", f"rm -rf {PLAYED} /root/*.whl")
+    box.run("sh", "-c", f"rm -rf {PLAYED} /var/tmp/*.whl")
     assert provisioned.play("uninstall.yml")["failed"] == 0
     assert provisioned.difference() == provisioned.before
     assert box.run("systemctl", "list-units", "--all", "--plain", "--no-legend", "bookwire*") == ""

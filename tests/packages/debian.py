@@ -88,7 +88,7 @@ class Box:
     def command(self, *words: str) -> list[str]:
         """The command line that runs ``words`` inside."""
         inside = ["nsenter", f"--target={self.leader}", *("--mount", "--uts", "--ipc", "--net", "--pid")]
-        return [*inside, "env", "-i", "HOME=/root", "LC_ALL=C.UTF-8", f"PATH={PATHS}", *words]
+        return [*inside, "env", "-i", "HOME=/var/tmp", "LC_ALL=C.UTF-8", f"PATH={PATHS}", *words]
 
     def run(self, *words: str, check: bool = True) -> str:
         """Its output."""

@@ -146,9 +146,11 @@ def test_a_table_offers_what_its_room_can_be_told(table: type, settings: type, f
 
 
 def test_the_reference_lists_every_key() -> None:
-    text = (REPOSITORY / "docs/configuration.md").read_text()
+    text = (REPOSITORY / "docs/reference/configuration.md").read_text()
+    prose = (REPOSITORY / "docs/configuration.md").read_text()
     for table in Config.__struct_fields__:
         heading = "[exchange.<id>]" if table == "exchange" else f"[{table}]"
-        assert f"`{heading}`" in text, table
+        assert f"## `{heading}`" in text, table
+        assert f"`{heading}`" in prose, table
         for key in config_read.known_keys((table,)):
             assert f"`{key}`" in text, f"{table}.{key}"

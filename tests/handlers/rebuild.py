@@ -24,7 +24,7 @@ from handlers.shm import Book
 from handlers.shm_layout import BookState
 
 SCALE = 12
-DEEP_LEVELS = 5000
+DEEP_LEVELS = 2000
 DEEP_EVERY = 10
 BEST = 200
 
@@ -64,13 +64,13 @@ class Recording:
 
 
 def lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Text and REST address ("" for a frame) of each line."""
+    """Text and REST address ("" for a frame, "?" where none was noted) of each line."""
     data = path.read_bytes()
     for line in (gzip.decompress(data) if path.suffix == ".gz" else data).splitlines():
         row = json.loads(line)
         sent = base64.b64decode(row.get("b64", ""))
         text = (gzip.decompress(sent) if sent.startswith(b"\x1f\x8b") else sent).decode()
-        yield row.get("raw", text), row.get("url", "") if row.get("rest") else ""
+        yield row.get("raw", text), row.get("url", "?") if row.get("rest") else ""
 
 
 def exact(value: Decimal) -> int:

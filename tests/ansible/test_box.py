@@ -182,26 +182,23 @@ class Seen:
         float  # from being told that the book is not live (or the end of the connection) to the next update
     )
     closed: int
-    gaps: int  # updates missing on a connection that stood and a book that was live
 
 
 def judged(events: list[dict[str, Any]], since: float) -> Seen:
     longest = not_live = 0.0
-    closed = gaps = 0
-    last_at, last_seq, lost_at = since, None, None
+    closed = 0
+    last_at, lost_at = since, None
     for event in events:
         if event["kind"] == "closed" and event["at"] > since:
-            closed += lost_at is None or last_seq is not None
+            closed += lost_at is None  # later ones are attempts that found nobody
         if event["kind"] in ("closed", "empty"):
-            last_seq = None
             lost_at = lost_at or event["at"]
         elif event["kind"] == "book":
             if event["at"] > since:
                 longest = max(longest, event["at"] - last_at)
                 not_live = max(not_live, event["at"] - lost_at if lost_at else 0.0)
-                gaps += last_seq is not None and event["seq"] > last_seq + 1
-            last_at, last_seq, lost_at = event["at"], event["seq"], None
-    return Seen(longest, not_live, closed, gaps)
+            last_at, lost_at = event["at"], None
+    return Seen(longest, not_live, closed)
 
 
 @pytest.mark.parametrize(("unit", "how"), CASES)
@@ -219,8 +216,7 @@ def test_what_a_subscriber_sees(provisioned: Provisioned, unit: str, how: str) -
         wait_for_books(events, time.monotonic() + 5.0)
         seen = judged(events(), since)
     told = "told: not live" if unit == "feed" else f"{seen.closed} closed"
-    print(f"| {unit} | {how} | {told} | {seen.not_live_s:.1f} s | {seen.longest_s:.1f} s | {seen.gaps} |")
-    assert seen.gaps == 0
+    print(f"| {unit} | {how} | {told} | {seen.not_live_s:.1f} s | {seen.longest_s:.1f} s |")
     if unit in ("http", "recorder"):
         assert (seen.closed, seen.not_live_s) == (0, 0.0)
     if unit == "feed":

@@ -187,10 +187,12 @@ class Seen:
 def judged(events: list[dict[str, Any]], since: float) -> Seen:
     longest = not_live = 0.0
     closed = 0
-    last_at, lost_at = since, None
+    last_at, lost_at, connected = since, None, False
     for event in events:
-        if event["kind"] == "closed" and event["at"] > since:
-            closed += lost_at is None  # later ones are attempts that found nobody
+        connected = connected or event["kind"] == "open"
+        if event["kind"] == "closed":
+            closed += connected and event["at"] > since  # others are attempts that found nobody
+            connected = False
         if event["kind"] in ("closed", "empty"):
             lost_at = lost_at or event["at"]
         elif event["kind"] == "book":

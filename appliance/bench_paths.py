@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -22,10 +23,10 @@ from statistics import median, quantiles
 
 from appliance import wires
 from appliance.config import Exchange
-from appliance.path_end import EXCHANGE, Task
 from appliance.paths import DRIVERS, Measured
 from appliance.wires import Wires
 from handlers.errors import UnavailableError
+from handlers.path_end import EXCHANGE, Task
 from handlers.shm import Segment
 from handlers.shm_layout import RecordType
 
@@ -33,6 +34,7 @@ WAYS = ("sockets_epoll", "sockets_busy", *DRIVERS)
 SETTLE_S = 0.5  # caches, rates of the clock
 LOOK_S = 0.02
 STOP_S = 10.0
+LIVE_S = 30.0  # EAL, memory, driver, TLS
 MESSAGES_MIN = 100  # fewer say nothing
 PRIORITY = -18
 THREAD = "bw-feed"  # BW_FEED_THREAD_NAME of feed.h
@@ -107,7 +109,7 @@ def _traffic(lines: Wires, directory: Path, rate: float) -> Iterator[tuple[int, 
 
 
 @contextlib.contextmanager
-def _child(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
+def _child(command: Sequence[str], *, until_stdin_ends: bool = False) -> Iterator[subprocess.Popen[str]]:
     """Ends with the block, by SIGKILL where it must."""
     pipe = subprocess.PIPE
     process = subprocess.Popen(
@@ -116,7 +118,8 @@ def _child(command: Sequence[str]) -> Iterator[subprocess.Popen[str]]:
     try:
         yield process
     finally:
-        process.terminate()
+        if not until_stdin_ends:
+            process.terminate()
         try:
             process.communicate(timeout=STOP_S)
         except subprocess.TimeoutExpired:
@@ -153,23 +156,43 @@ def _task(way: str, lines: Wires, directory: Path, port: int, ca_file: str) -> T
 
 def _one(way: str, lines: Wires, directory: Path, port: int, ca_file: str, seconds: float) -> Measured:
     task = _task(way, lines, directory, port, ca_file)
-    with _child([sys.executable, "-P", "-m", "appliance.path_end", json.dumps(asdict(task))]) as process:
-        line = process.stdout.readline() if process.stdout else ""
-        if line != "live\n":
-            raise UnavailableError(_words(process), where=way)
-        time.sleep(SETTLE_S)  # the loop sets its clock ten times a second
-        with Segment.open(directory / f"{EXCHANGE}.shm") as segment:
-            return _watch(segment, process.pid, seconds, spins=task.poll == "busy")
+    command = [sys.executable, "-P", "-m", "handlers.path_end", json.dumps(asdict(task))]
+    path = directory / f"{EXCHANGE}.shm"
+    with _child(command, until_stdin_ends=True) as process, _live(path, process) as segment:
+        _let_run(process, SETTLE_S)  # the loop sets its clock a hundred times a second
+        return _watch(segment, process, seconds, spins=task.poll == "busy")
 
 
-def _watch(segment: Segment, pid: int, seconds: float, *, spins: bool) -> Measured:
+def _live(path: Path, process: subprocess.Popen[str]) -> Segment:
+    """The process's segment once its book moves. Raises UnavailableError when it does not."""
+    give_up = time.monotonic() + LIVE_S
+    while time.monotonic() < give_up:
+        _let_run(process, LOOK_S)
+        with contextlib.suppress(UnavailableError):
+            segment = Segment.open(path)
+            its = segment.header["writer_pid"] == process.pid  # not the one before
+            if its and segment.symbols and segment.books[0]["updates"] > 1:
+                return segment
+            segment.close()
+    raise UnavailableError(f"nothing came in {LIVE_S:.0f} s")
+
+
+def _let_run(process: subprocess.Popen[str], seconds: float) -> None:
+    """So long, or raises UnavailableError when it ends."""
+    assert process.stdout is not None
+    ended, _, _ = select.select([process.stdout], [], [], seconds)
+    if ended:
+        raise UnavailableError(f"it ended: {_words(process)}")
+
+
+def _watch(segment: Segment, process: subprocess.Popen[str], seconds: float, *, spins: bool) -> Measured:
     """A loop that spins uses all of its core: only turns that received something count."""
     ring, latencies = segment.records(), []
     messages, busy_ns, began = segment.stats["messages"], segment.busy_ns, time.monotonic()
-    cpu_ns, waited_ns = scheduled_ns(pid, THREAD)
+    cpu_ns, waited_ns = scheduled_ns(process.pid, THREAD)
     end = began + seconds
     while time.monotonic() < end:
-        time.sleep(LOOK_S)
+        _let_run(process, LOOK_S)
         latencies += [
             int(record.header["published_ns"]) - int(record.header["exchange_ns"])
             for record in ring
@@ -177,7 +200,8 @@ def _watch(segment: Segment, pid: int, seconds: float, *, spins: bool) -> Measur
         ]
     messages, busy_ns = segment.stats["messages"] - messages, segment.busy_ns - busy_ns
     cpu_ns, waited_ns = (
-        after - before for before, after in zip((cpu_ns, waited_ns), scheduled_ns(pid, THREAD), strict=True)
+        after - before
+        for before, after in zip((cpu_ns, waited_ns), scheduled_ns(process.pid, THREAD), strict=True)
     )
     if len(latencies) < MESSAGES_MIN:
         raise UnavailableError(f"only {len(latencies)} updates came in {seconds:g} s")

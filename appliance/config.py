@@ -172,7 +172,7 @@ class Http(_Table, frozen=True):
     port: Annotated[Port, _about("TCP port.")] = 8080
     depth_default: Annotated[Count, _about("Levels a side where a request names none.")] = 20
     depth_max: Annotated[Count, _about("Levels a side a request may ask for.")] = 1000
-    history_processes: Annotated[Count, _about("Processes that answer /v1/history, of lowest priority.")] = 2
+    history_processes: Annotated[Count, _about("Processes that answer /v1/history, of low priority.")] = 2
     history_waiting_max: Annotated[int, _about("Queries that wait for them; one more is told 503.")] = 64
     arb_tick_ms: Annotated[
         int, _about("Rows of /v1/arb are made once in so long for all who ask the same; 0: each time.")

@@ -11,6 +11,7 @@ import base64
 import contextlib
 import hashlib
 import json
+import select
 import socket
 import ssl
 import sys
@@ -21,6 +22,7 @@ from appliance.simulator.certificates import open_authority, server_context
 
 NATIVE = "BTC/USDT"
 LEVELS = 100
+GONE_MS = 2000  # a client past the kernel that was killed says no goodbye
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 1.3
 _HEAD_MAX = 16 << 10
 
@@ -68,7 +70,7 @@ def _stamp(now_ns: int, seconds: dict[int, str]) -> str:
 
 
 def play(connection: ssl.SSLSocket, rate: float) -> None:
-    """Until the client leaves, which ends it with an OSError."""
+    """Until the client leaves, which may end it with an OSError."""
     seconds: dict[int, str] = {}
     bids, asks = (
         ",".join(f'{{"price":{60000 + sign * (at + 1) * 0.1:.1f},"qty":1.00000000}}' for at in range(LEVELS))
@@ -78,7 +80,9 @@ def play(connection: ssl.SSLSocket, rate: float) -> None:
     due, number = time.monotonic(), 0
     while True:
         due = max(due + 1 / rate, time.monotonic() - 0.1)  # a second that was lost is not made up for
-        time.sleep(max(0.0, due - time.monotonic()))
+        left, _, _ = select.select([connection], [], [], max(0.0, due - time.monotonic()))
+        if left and not connection.recv(4096):
+            return
         number += 1
         level = f'{{"price":{60000 - (number % 50 + 1) * 0.1:.1f},"qty":{1 + number % 9}.00000001}}'
         connection.sendall(frame(_message("update", level, "", _stamp(time.time_ns(), seconds))))
@@ -92,6 +96,7 @@ def main(address: str, rate: float, directory: Path) -> None:
         while True:
             plain, _ = listener.accept()
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE_MS)
             with (
                 contextlib.suppress(OSError, ValueError),
                 context.wrap_socket(plain, server_side=True) as secure,

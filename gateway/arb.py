@@ -43,7 +43,7 @@ def terms_of(query: Mapping[str, str], terms: ArbTerms) -> ArbTerms:
 def scan(
     settings: HttpSettings, directory: SegmentDirectory, channels: Sequence[Channel], options: Options
 ) -> bytes:
-    """``{"data":[...]}``, best net yield first over all symbols. Raises MemoryError when there is no room."""
+    """``{"data":[...],"ts":...}``, best net yield first over all symbols. Raises MemoryError."""
     texts = [ffi.new("char[]", str(directory.path(row.id)).encode()) for row in EXCHANGES]
     exchanges = ffi.new("bw_gateway_exchange[]", [(row.number, row.id.encode()) for row in EXCHANGES])
     handle = lib.bw_arb_scan_new(
@@ -67,8 +67,9 @@ def scan(
     finally:
         lib.bw_arb_scan_free(handle)
     found.sort(key=lambda row: -row[0])
-    tail = b',"left_out":%d}' % omitted if omitted else b"}"
-    return b'{"data":[' + b",".join(row for _, row in found) + b"]" + tail
+    tail = b',"left_out":%d' % omitted if omitted else b""
+    stamp = b',"ts":%d}' % (time.time_ns() // 1_000_000)
+    return b'{"data":[' + b",".join(row for _, row in found) + b"]" + tail + stamp
 
 
 class ArbTable:

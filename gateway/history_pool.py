@@ -17,7 +17,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from typing import TypeVar
 
-NICE = 19
+NICE = 10
 PR_SET_PDEATHSIG = 1
 RETRY_AFTER_S = 1
 
@@ -29,7 +29,7 @@ class NoRoomError(Exception):
 
 
 def _settle(parent: int) -> None:
-    """In a new process: of lowest priority, and gone when the HTTP process is."""
+    """In a new process: of low priority, and gone when the HTTP process is."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)

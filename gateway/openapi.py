@@ -72,6 +72,15 @@ SCHEMAS: dict[str, Any] = {
             "confidence": {"type": "number", "minimum": 0, "maximum": 1},
         },
     },
+    "ArbRows": {
+        "type": "object",
+        "required": ["data", "ts"],
+        "properties": {
+            "data": {"type": "array", "items": {"$ref": "#/components/schemas/ArbRow"}},
+            "ts": {"type": "integer", "description": "ms since the epoch: when the books were compared"},
+            "left_out": {"type": "integer", "minimum": 1, "description": "rows beyond 64 of a symbol"},
+        },
+    },
     "Exchange": {
         "type": "object",
         "required": ["id", "name", "quote", "symbols", "status", "depth"],
@@ -256,7 +265,7 @@ def document(depth_default: int, depth_max: int) -> dict[str, Any]:
             ),
             "/v1/arb": _get(
                 "Crossed books after both taker fees, best net yield first.",
-                _answers("rows", _rows("ArbRow"), "application/json", 400, 404),
+                _answers("rows", _ref("ArbRows"), "application/json", 400, 404),
                 [_query("symbol", {"type": "string"}, "only this symbol; else all that two exchanges carry"),
                  _query("min_bp", {"type": "number", "minimum": 0, "maximum": 10_000}, "least net yield"),
                  _query("capital", {"type": "number", "minimum": CAPITAL_MIN, "maximum": CAPITAL_MAX},

@@ -1,4 +1,4 @@
-/* A channel of the past: played books (handlers/played.py) merged and encoded as the stream does it. */
+/* A channel of the past: books of handlers/recording/played.py merged and encoded as the stream does it. */
 #ifndef BW_REPLAY_H
 #define BW_REPLAY_H
 

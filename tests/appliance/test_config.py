@@ -133,7 +133,14 @@ def test_the_published_schema_is_the_code_and_holds_for_what_it_prints() -> None
     [
         (Gateway, GatewaySettings, {"shm_dir", "run_dir", "arb", "record_dir"}),
         (Http, HttpSettings, {"shm_dir", "run_dir", "websocket_port", "arb", "record_dir"}),
-        (Exchange, FeedSettings, {"shm_dir", "run_dir", "exchange", "raw_ring_bytes", "routes"}),
+        (
+            Exchange,
+            FeedSettings,
+            {
+                *("shm_dir", "run_dir", "exchange", "raw_ring_bytes", "routes"),
+                *("measured", "sockets_measured_better"),
+            },
+        ),
         (Record, RecordSettings, {"shm_dir", "run_dir", "dir", "exchanges"}),
     ],
 )

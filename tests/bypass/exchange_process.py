@@ -87,7 +87,7 @@ def run(task: Task) -> dict[str, Any]:
         found["levels"] = [[[str(n) for n in level] for level in book.decimals(side)] for side in (0, 1)]
         found["stats"] = {name: int(value) for name, value in segment.stats.items()}
         found["budget"] = {part.name: int(segment.budget(part).sum()) for part in Budget}
-        found["budget_every"] = segment.budget_every
+        found["budget_every"], found["busy_ns"] = segment.budget_every, segment.busy_ns
     feed.close()
     found["result"] = feed.result
     if network:

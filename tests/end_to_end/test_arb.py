@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import tomllib
 from decimal import ROUND_DOWN, Decimal
 from importlib.resources import files
@@ -121,7 +122,9 @@ async def test_rows_of_books_that_cross_are_as_described_and_exact() -> None:
             check(row, books)
             assert (row["buy"]["exchange"], row["sell"]["exchange"]) == ("bybit", "okx")
             async with session.get(f"{box.http_url}/v1/arb?numbers=string") as answer:
-                rows = json.loads(await answer.text(), parse_float=Decimal)["data"]
+                told = json.loads(await answer.text(), parse_float=Decimal)
+            rows = told["data"]
+            assert abs(told["ts"] / 1000 - time.time()) < PATIENCE_S
             for each in rows:
                 Draft202012Validator(SCHEMAS["ArbRow"]).validate(json.loads(json.dumps(each, default=float)))
                 check(each, books)

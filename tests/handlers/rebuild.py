@@ -2,7 +2,8 @@
 
 The rebuild shares nothing with the room: ``json`` with exact decimals, dictionaries, and each venue's
 rule in the reader of its test. After every message of a book both must hold the same levels (deep books:
-the best 200 a side after every message, all levels after each tenth and at the end).
+the best 200 a side after every message, all levels after each tenth and at the end; recordings of tens of
+thousands of messages: after each of ``every`` and at the end).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from handlers.shm import Book
 from handlers.shm_layout import BookState
 
 SCALE = 12
-DEEP_LEVELS = 2000
+DEEP_LEVELS = 5000
 DEEP_EVERY = 10
 BEST = 200
 
@@ -60,6 +61,7 @@ class Recording:
     checksums: int = 0
     decimals: tuple[int, int] = (0, 0)  # the engine grows them as digits come
     scales: Callable[[str], tuple[int, int]] = lambda symbol: (0, 0)  # of integers on the wire
+    every: int = 1  # messages of a book from one comparison to the next
     all_known: bool = True  # data of other channels is recognised as foreign
 
 
@@ -185,7 +187,7 @@ class Run:
         assert stats["decode_failures"] == stats["quarantined"] == self.foreign
 
     def check(self, symbol: str, book: Rebuilt) -> None:
-        if not book.known:
+        if not book.known or book.messages % self.recording.every:
             return
         deep = len(book.bids) + len(book.asks) > DEEP_LEVELS and book.messages % DEEP_EVERY
         copy = (

@@ -20,7 +20,7 @@ from handlers.facts import Continuity, Levels, Message, OneLevel, Venue
 from handlers.registry import VENUES
 from handlers.shm_layout import BookState
 
-LONG = pytest.mark.long
+LONG = (pytest.mark.long, pytest.mark.timeout(600))
 
 
 def binance(message: Any, url: str) -> Update | None:
@@ -173,19 +173,19 @@ KRAKEN_FUTURES = variant(
 )
 
 
+def long(name: str, venue: Venue, symbol: str, updates: int) -> Recording:
+    """Ten minutes of one symbol with its trades and best prices, which are foreign here."""
+    return Recording(f"_flow/binance-{name}-20240808.jsonl.gz", venue, flow(symbol), updates, every=25)
+
+
 RECORDINGS = [
     Recording("binance/cryptofeed-spot-depth100ms-2021.jsonl", VENUES["binance"], binance, 181),
     Recording("binance/cryptofeed-usdm-depth100ms-2021.jsonl", previous_linked(), binance, 768),
     Recording("binance/cryptofeed-coinm-depth100ms-2021.jsonl.gz", previous_linked(), binance, 2057),
-    # ten minutes each of trades and best prices too, which are foreign here
-    Recording("_flow/binance-spot-btcusdt-20240808.jsonl.gz", VENUES["binance"], flow("BTCUSDT"), 6496),
-    Recording("_flow/binance-usdm-btcusdt-20240808.jsonl.gz", previous_linked(), flow("BTCUSDT"), 6552),
-    Recording(
-        "_flow/binance-coinm-btcusd-perp-20240808.jsonl.gz", previous_linked(), flow("BTCUSD_PERP"), 44796
-    ),
-    Recording(
-        "_flow/binance-coinm-ethusd-perp-20240808.jsonl.gz", previous_linked(), flow("ETHUSD_PERP"), 39156
-    ),
+    long("spot-btcusdt", VENUES["binance"], "BTCUSDT", 6496),
+    long("usdm-btcusdt", previous_linked(), "BTCUSDT", 6552),
+    long("coinm-btcusd-perp", previous_linked(), "BTCUSD_PERP", 44796),
+    long("coinm-ethusd-perp", previous_linked(), "ETHUSD_PERP", 39156),
     Recording("coinbase/cryptofeed-advanced-l2data-2026.jsonl.gz", other_channels(), coinbase, 775),
     Recording(
         "coinbase/cryptofeed-exchange-level2-2021.jsonl.gz", COINBASE_EXCHANGE, coinbase_exchange, 9729
@@ -222,10 +222,7 @@ def table(request: pytest.FixtureRequest) -> Iterator[list[str]]:
 
 @pytest.mark.parametrize(
     "recording",
-    [
-        pytest.param(one, id=one.file.split(".")[0], marks=LONG if one.file.startswith("_flow") else ())
-        for one in RECORDINGS
-    ],
+    [pytest.param(one, id=one.file.split(".")[0], marks=LONG if one.every > 1 else ()) for one in RECORDINGS],
 )
 def test_every_recorded_book_equals_its_rebuild(
     recording: Recording, captures: Path, table: list[str]

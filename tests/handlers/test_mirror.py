@@ -101,6 +101,11 @@ def all_same(line: Line, mirrored: Segment, origin: Segment) -> bool:
     return all(same(mirrored.book(symbol), origin.book(symbol)) for symbol in SYMBOLS)
 
 
+def alive(line: Line, mirrored: Segment) -> bool:
+    line.carry()
+    return mirrored.alive()
+
+
 def test_the_same_books_at_the_same_sequences(line: Line) -> None:
     line.box.publish(300)
     line.carry()
@@ -109,7 +114,7 @@ def test_the_same_books_at_the_same_sequences(line: Line) -> None:
             line.box.publish(100)
             until(lambda: all_same(line, mirrored, origin), "the same books")
             assert all(mirrored.book(symbol).state is BookState.LIVE for symbol in SYMBOLS)
-        assert mirrored.alive()
+        until(lambda: alive(line, mirrored), "a heart that beats")
     assert line.mirror.counts.unknown == 0
     assert line.mirror.exchanges["binance"].segment.waiting == 0
 
@@ -207,12 +212,11 @@ def test_without_fresh_beats_readers_take_it_for_dead(line: Line) -> None:
     line.box.publish(50)
     line.carry()
     with Segment.open(line.path) as mirrored:
-        assert mirrored.alive()
+        until(lambda: alive(line, mirrored), "a heart that beats")
         line.mirror.exchanges["binance"].beat_ns -= 6_000_000_000
         line.mirror.turn()
         until(lambda: not mirrored.alive(), "its heart stands still")
-        line.carry()
-        assert mirrored.alive()
+        until(lambda: alive(line, mirrored), "it beats again")
 
 
 def test_beats_end_when_the_recorder_stands_still(line: Line) -> None:

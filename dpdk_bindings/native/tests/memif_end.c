@@ -3,11 +3,11 @@
  *   memif-end send SOCKET MESSAGES SECONDS
  *   memif-end receive SOCKET
  *
- * MESSAGES: records of a byte (the stream, below STREAMS), a little-endian u32 and so many bytes of a WebSocket
- * frame. `send` cuts them into TCP segments, a port a stream, and plays them over and over, as fast as the other
- * end takes them, with sequence numbers that go on. It says "ready" when `receive` may start: the driver does
- * not dial twice. `receive` checks each frame as the product does, looks for holes in each stream and takes the
- * messages out of it, until every stream has ended.
+ * MESSAGES: records of a byte (the stream, below STREAMS), a little-endian u32 and so many bytes of a
+ * WebSocket frame. `send` cuts them into TCP segments, a port a stream, and plays them over and over, as fast
+ * as the other end takes them, with sequence numbers that go on. It says "ready" when `receive` may start,
+ * whose driver does not dial twice. `receive` checks each frame as the product does, looks for holes in each
+ * stream and takes the messages out of it, until every stream has ended.
  */
 #include "check.h"
 #include "clock.h"
@@ -51,15 +51,15 @@ static frame_path path_of(unsigned stream) {
 
 static bw_port *open_port(const char *role, const char *socket) {
     char lcore[32], prefix[32], device[256], error[256] = "";
-    const char *arguments[] = {"memif-end", lcore, "--no-pci", "--no-huge", "--no-shconf", "-m", "300", prefix,
-                               "--no-telemetry", "--log-level=*:error", device};
+    const char *arguments[] = {"memif-end", lcore, "--no-pci", "--no-huge", "--no-shconf", "-m", "300",
+                               prefix, "--no-telemetry", "--log-level=*:error", device};
     bw_port_spec spec = {.device = "net_memif0", .mtu = 1500, .mac = {2, 0, 0, 0, 0, 2}, .buffers = BUFFERS,
                          .descriptors = 1024};
     uint64_t mbps;
     snprintf(lcore, sizeof lcore, "--lcores=0@%d", sched_getcpu());
     snprintf(prefix, sizeof prefix, "--file-prefix=memif-%s-%d", role, (int)getpid());
-    snprintf(device, sizeof device, "--vdev=net_memif0,role=%s,socket=%s,socket-abstract=no,zero-copy=no,rsize=11",
-             role, socket);
+    snprintf(device, sizeof device,
+             "--vdev=net_memif0,role=%s,socket=%s,socket-abstract=no,zero-copy=no,rsize=11", role, socket);
     bw_port *port = NULL;
     if (bw_eal_start(sizeof arguments / sizeof *arguments, arguments, error, sizeof error) == 0)
         port = bw_port_open(&spec, error, sizeof error);
@@ -136,7 +136,8 @@ static void run_send(const char *socket, const char *file, double seconds) {
     uint64_t sent = 0, laps = 0;
     for (unsigned stream = 0; stream < STREAMS; stream++) add_frame(stream, NULL, 0, FRAME_ACK | FRAME_FIN);
     bw_port *port = open_port("server", socket);
-    struct rte_mempool *pool = rte_pktmbuf_pool_create("send", BUFFERS, 256, 0, RTE_PKTMBUF_HEADROOM + 2048, -1);
+    struct rte_mempool *pool =
+        rte_pktmbuf_pool_create("send", BUFFERS, 256, 0, RTE_PKTMBUF_HEADROOM + 2048, -1);
     CHECK(pool);
     int64_t began = bw_steady_ns(), until = began + (int64_t)(seconds * 1e9);
     while (laps == 0 || at > 0 || bw_steady_ns() < until) { /* whole laps: streams end with a message */

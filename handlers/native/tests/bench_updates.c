@@ -1,4 +1,4 @@
-/* The way ends in the ring: Bybit updates of 200 bytes, two levels each, through the engine to shared memory. */
+/* The way ends in the ring: Bybit updates of 201 bytes, two levels each, to a book in shared memory. */
 #include "bench_message.h"
 #include "check.h"
 #include "clock.h"
@@ -16,13 +16,14 @@ static unsigned made, accepted;
 
 static void take_snapshot(void) {
     static char text[16384 + BW_ENGINE_PADDING];
-    size_t at = (size_t)sprintf(text, "{\"topic\":\"orderbook.200.BTCUSDT\",\"ts\":1795000000000,\"type\":\"snapshot\","
-                                      "\"data\":{\"s\":\"BTCUSDT\"");
+    size_t at = (size_t)sprintf(text, "{\"topic\":\"orderbook.200.BTCUSDT\",\"ts\":1795000000000,"
+                                      "\"type\":\"snapshot\",\"data\":{\"s\":\"BTCUSDT\"");
     for (int side = 0; side < 2; side++) {
         at += (size_t)sprintf(text + at, ",\"%c\":[", side ? 'a' : 'b');
         for (int i = 0; i < LEVELS; i++) {
             int price = side ? 618001 + i : 618000 - i;
-            at += (size_t)sprintf(text + at, "%s[\"%d.%d\",\"0.%06d\"]", i ? "," : "", price / 10, price % 10, i + 1);
+            at += (size_t)sprintf(text + at, "%s[\"%d.%d\",\"0.%06d\"]", i ? "," : "", price / 10, price % 10,
+                                  i + 1);
         }
         at += (size_t)sprintf(text + at, "]");
     }
@@ -41,8 +42,9 @@ void bench_message_start(void) {
     CHECK(shm && events);
     memset(events, 0, sizeof *events);
     events->wake_fd = -1;
-    bw_engine_spec engine_spec = {.plan = plan_of(&plan_spec), .shm = shm, .events = events, .levels_max = 4096,
-                                  .pending_bytes = 1 << 20, .connections_max = 1, .crossed_max = 20};
+    bw_engine_spec engine_spec = {.plan = plan_of(&plan_spec), .shm = shm, .events = events,
+                                  .levels_max = 4096, .pending_bytes = 1 << 20,
+                                  .connections_max = 1, .crossed_max = 20};
     engine = bw_engine_new(&engine_spec, error, sizeof error);
     bw_symbol symbol = {.native = "BTCUSDT"};
     CHECK(engine && bw_shm_writer_add_book(shm, &symbol, 1, 6, 1) == 0);
@@ -60,8 +62,9 @@ size_t bench_message_make(char *out) {
     int bid = 618000 - (int)at, ask = 618001 + (int)at, quantity = gone ? 0 : 1 + (int)(number % 999999);
     made++;
     return (size_t)sprintf(out,
-                           "{\"topic\":\"orderbook.200.BTCUSDT\",\"ts\":1795000000100,\"type\":\"delta\",\"data\":"
-                           "{\"s\":\"BTCUSDT\",\"b\":[[\"%d.%d\",\"0.%06d\"]],\"a\":[[\"%d.%d\",\"0.%06d\"]],"
+                           "{\"topic\":\"orderbook.200.BTCUSDT\",\"ts\":1795000000100,\"type\":\"delta\","
+                           "\"data\":{\"s\":\"BTCUSDT\",\"b\":[[\"%d.%d\",\"0.%06d\"]],"
+                           "\"a\":[[\"%d.%d\",\"0.%06d\"]],"
                            "\"u\":%u,\"seq\":112488545885},\"cts\":1795000000097}",
                            bid / 10, bid % 10, quantity, ask / 10, ask % 10, quantity, 100000000 + number);
 }

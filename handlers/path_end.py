@@ -1,7 +1,7 @@
 """The receiving end of `bookwire bench paths`: one way, one connection, one book, until told to stop.
 
-A process of its own, as EAL starts only once: `python -m appliance.path_end JSON`, the fields of Task. It
-says `live` in a line once the book moves, and ends when its stdin does.
+A process of its own, as EAL starts only once: `python -m handlers.path_end JSON`, the fields of Task. The
+book in the segment says how it goes; it ends when its stdin does.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import select
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +22,6 @@ from handlers.registry import venue
 from handlers.settings import FeedSettings
 
 EXCHANGE = "kraken"
-PATIENCE_S = 30.0
 ENDED = ("CLOSED", "STOPPED", "REFUSED")
 
 
@@ -64,25 +62,23 @@ def run(task: Task) -> None:
     feed.start()
     feed.connect(0, Endpoint(task.server, task.port, "localhost", "/", True), None)
     try:
-        _until_live(feed, task)
-        print("live", flush=True)
-        sys.stdin.read()
+        _follow(feed, task)
     finally:
         feed.close()
         if network:
             network.close()
 
 
-def _until_live(feed: NativeFeed, task: Task) -> None:
-    give_up = time.monotonic() + PATIENCE_S
+def _follow(feed: NativeFeed, task: Task) -> None:
+    """Until stdin ends. Raises UnavailableError with what ended the connection."""
     ends = {getattr(lib, f"BW_EVENT_{name}") for name in ENDED}
-    while feed.book(0).updates < 2:
-        select.select([feed.event_fd], [], [], 0.05)
+    while True:
+        ready, _, _ = select.select([feed.event_fd, sys.stdin], [], [])
+        if sys.stdin in ready:
+            return
         for event in feed.events():
             if event.type in ends:
                 raise UnavailableError(event.text.decode(errors="replace"), where=task.device or "sockets")
-        if time.monotonic() > give_up:
-            raise UnavailableError(f"nothing came in {PATIENCE_S:.0f} s", where=task.device or "sockets")
 
 
 if __name__ == "__main__":

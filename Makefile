@@ -19,8 +19,8 @@ NATIVE := $(shell find dpdk_bindings handlers gateway \( -name '*.c' -o -name '*
 .DEFAULT_GOAL := help
 FORCE:
 
-.PHONY: FORCE help run test test-c test-long test-vm bench check lint types analyse house fmt build peers history \
-        lock schema docs clean ansible wheel deb wheel-dpdk deb-dpdk
+.PHONY: FORCE help run test test-c test-long test-vm bench check lint types analyse house fmt build peers history sinks \
+        lock schema docs site screenshots clean ansible wheel deb wheel-dpdk deb-dpdk
 
 help:
 	@echo 'make run        21 simulated exchanges, the gateway and a live table of tops (set-up included)'
@@ -30,6 +30,8 @@ help:
 	@echo 'make bench      the figures of the README, measured here'
 	@echo 'make check      lint, format, types, C warnings as errors, static analysis, house rules'
 	@echo 'make history    pyarrow and duckdb, for Parquet and /v1/history (300 MB installed)'
+	@echo 'make sinks      clients of PostgreSQL and Kafka, for `bookwire sink`'
+	@echo 'make site       the docs as a site in build/site, strictly   make screenshots  of the dashboard, for docs/dashboard'
 	@echo 'make fmt        format Python'
 	@echo 'make build      what the others build first    make clean   forget it all'
 	@echo 'make ansible    its linter at the production profile, syntax, the roles  make wheel|deb   packages in dist/'
@@ -83,9 +85,11 @@ $(VENV)/.system-test: scripts/system
 
 test: $(VENV)/.system-test $(VENV)/.locked-dev build test-c peers
 	@$(MAKE) --no-print-directory .ansible/.lock || echo 'bookwire: no Ansible to be had; its tests will skip' >&2
+	@$(MAKE) --no-print-directory .site/.lock || echo 'bookwire: no MkDocs to be had; its test will skip' >&2
 	@$(BIN)/pytest -m 'not long and not vm' $(ARGS)
 
 test-long: $(VENV)/.system-test $(VENV)/.locked-dev build peers
+	@scripts/servers
 	@$(BIN)/pytest -m long $(ARGS)
 
 # A box from nothing, in a virtual machine: half an hour and more, root, QEMU. Never part of the others.
@@ -100,12 +104,12 @@ test-c: build
 		-Db_sanitize=address,undefined -Db_lundef=false >/dev/null; }
 	@$(BIN)/meson test -C $(SANITIZE) --print-errorlogs --quiet
 
-# Independent clients that tests compare us with, in an environment of their own.
+# Independent clients that tests compare us with, in an environment of their own; and what tests /openapi.json.
 # Some know exchanges that later releases have dropped: .peers-old.
 peers: $(VENV)/.locked
-	@for each in peers peers-old; do \
+	@for each in peers peers-old schemathesis; do \
 		if [ -e bench/$$each.lock ] && ! cmp -s bench/$$each.lock .$$each/.lock; then \
-			echo "bookwire: installing clients to compare with (.$$each) ..." >&2; \
+			echo "bookwire: installing what tests compare with (.$$each) ..." >&2; \
 			{ [ -x .$$each/bin/pip ] || $(PYTHON) -m venv .$$each; } && \
 			.$$each/bin/pip install --quiet --require-hashes -r bench/$$each.lock && \
 			cp bench/$$each.lock .$$each/.lock || \
@@ -193,22 +197,50 @@ fmt: $(VENV)/.locked-dev
 history: $(VENV)/.locked
 	@$(BIN)/pip install --quiet --require-hashes -r requirements-history.lock
 
+# Clients of PostgreSQL and Kafka, for `bookwire sink`; QuestDB needs none.
+sinks: $(VENV)/.locked
+	@$(BIN)/pip install --quiet --require-hashes -r requirements-sinks.lock
+
 # Rewrites the locks; the only target that looks for newer versions.
 lock:
 	@uv pip compile --quiet --upgrade --generate-hashes --no-header --no-emit-index-url --universal \
 		--python-version 3.11 --extra build pyproject.toml -o requirements.lock
 	@uv pip compile --quiet --generate-hashes --no-header --no-emit-index-url --universal --python-version 3.11 \
-		--extra build --extra dev --extra history -c requirements.lock pyproject.toml -o requirements-dev.lock
+		--extra build --extra dev --extra history --extra kafka --extra postgres -c requirements.lock pyproject.toml -o requirements-dev.lock
 	@printf 'duckdb\npyarrow\n' | uv pip compile --quiet --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --universal --python-version 3.11 --no-deps -c requirements-dev.lock - \
 		-o requirements-history.lock
+	@printf 'confluent-kafka\npsycopg\npsycopg-binary\ntyping-extensions\n' | uv pip compile --quiet --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --universal --python-version 3.11 --no-deps \
+		-c requirements-dev.lock - -o requirements-sinks.lock
 
 docs: build
 	@$(BIN)/python -m appliance.pages docs/exchanges
+	@$(BIN)/python -m appliance.reference docs/reference
+
+# MkDocs Material, in an environment of its own: .site.
+.site/.lock: docs/site/requirements.lock
+	@echo 'bookwire: installing MkDocs (.site) ...' >&2
+	@[ -x .site/bin/pip ] || $(PYTHON) -m venv .site
+	@.site/bin/pip install --quiet --require-hashes -r docs/site/requirements.lock
+	@cp docs/site/requirements.lock $@
+
+# A link that leads nowhere, or a page in no menu, is an error.
+site: .site/.lock
+	@$(PYTHON) docs/site/stage.py build/site
+	@NO_MKDOCS_2_WARNING=1 .site/bin/mkdocs build --strict --clean -f docs/site/mkdocs.yml >build/site/log 2>&1 || \
+		{ cat build/site/log; exit 1; }
+	@cd build/site/pages && find . -name '*.md' -exec cp --parents -t ../html {} +  # the text of each page beside it
+	@cd build/site/html && find . -name '*.md' | sort >pages.txt
+	@echo 'build/site/html/index.html, or with its search: $(PYTHON) -m http.server -b 127.0.0.1 -d build/site/html'
+
+# The dashboard with all 21 moving, on a laptop and a phone, light and dark. Look at them before you commit them.
+screenshots: $(VENV)/.system-test $(VENV)/.locked-dev build
+	@BOOKWIRE_SCREENSHOTS=$(CURDIR)/docs/dashboard $(BIN)/pytest -q -m long -s tests/end_to_end/test_dashboard_all.py
 
 schema: build
 	@$(BIN)/python -m appliance.config_read > docs/config.schema.json
 	@$(BIN)/python -m gateway.asyncapi docs
 
 clean:
-	@rm -rf build $(VENV) .peers .peers-old .ansible .auditwheel .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	@rm -rf build $(VENV) .peers .peers-old .schemathesis .ansible .auditwheel .site .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

@@ -34,9 +34,12 @@ COMMANDS = {
     "gateway": "run the WebSocket gateway",
     "http": "run REST, health and metrics",
     "record": "run the recorder",
+    "sink": "bring the journal to PostgreSQL, QuestDB or Kafka",
+    "mirror": "write the books of a Kafka topic to this machine's shared memory",
     "replay": "push recorded raw frames through the engine and compare every book",
     "verify": "audit a recording: checksums, sequences, gaps",
     "simulate": "play exchanges on this machine",
+    "bench": "measure which way frames come in best on this box",
     "doctor": "say what this box can do and what is wrong with it",
     "nic": "take a network interface for a poll-mode driver, and give it back",
     "plan": "say what a start will cost the exchanges' limits, before it",
@@ -84,7 +87,7 @@ def say(what: str, *, where: str = "", do: str = "") -> None:
             print(f"  {label}: {text}", file=sys.stderr)
 
 
-def _parser(name: str) -> Parser:
+def parser_of(name: str) -> Parser:
     """The parser of one command; its module adds the rest."""
     module = importlib.import_module(f"appliance.commands.{name.replace('-', '_')}")
     parser = Parser(
@@ -123,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(name: str, given: list[str]) -> int:
     try:
-        arguments = _parser(name).parse_args(given)
+        arguments = parser_of(name).parse_args(given)
         module = importlib.import_module(f"appliance.commands.{name.replace('-', '_')}")
         code: int = module.run(arguments)
         sys.stdout.flush()

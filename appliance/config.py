@@ -1,8 +1,8 @@
 """The configuration: one TOML file, every key known, every default stated here.
 
 Where a value comes from, strongest first: command-line flag, environment (``BOOKWIRE_<TABLE>_<KEY>``), file,
-default. These classes are the schema: ``docs/config.schema.json`` and the reference in
-``docs/configuration.md`` are made from them, and ``config_read`` holds a file to them.
+default. These classes are the schema: ``docs/config.schema.json`` and
+``docs/reference/configuration.md`` are made from them, and ``config_read`` holds a file to them.
 """
 
 from __future__ import annotations
@@ -145,6 +145,7 @@ class Gateway(_Table, frozen=True):
     clients_max: Annotated[Count, _about("Connections.")] = 10_000
     clients_per_address: Annotated[Count, _about("Connections of one address; loopback is not counted.")] = 64
     subscriptions_per_client: Annotated[Count, _about("Subscriptions of one connection.")] = 256
+    replays_max: Annotated[Count, _about("Subscriptions to the past at a time, each a process.")] = 4
     request_bytes_max: Annotated[Count, _about("A longer request is answered by an error.")] = 16 << 10
     message_bytes_max: Annotated[Count, _about("A longer message closes the connection (1009).")] = 64 << 10
     requests_per_second: Annotated[Count, _about("Requests of one connection, sustained.")] = 50
@@ -171,6 +172,11 @@ class Http(_Table, frozen=True):
     port: Annotated[Port, _about("TCP port.")] = 8080
     depth_default: Annotated[Count, _about("Levels a side where a request names none.")] = 20
     depth_max: Annotated[Count, _about("Levels a side a request may ask for.")] = 1000
+    history_processes: Annotated[Count, _about("Processes that answer /v1/history, of low priority.")] = 2
+    history_waiting_max: Annotated[int, _about("Queries that wait for them; one more is told 503.")] = 64
+    arb_tick_ms: Annotated[
+        int, _about("Rows of /v1/arb are made once in so long for all who ask the same; 0: each time.")
+    ] = 50
     live_exchanges_min: Annotated[int, _about("Fewer live exchanges: not ready (503).")] = 1
     live_books_min: Annotated[int, _about("Fewer live books: not ready (503).")] = 1
     symbol_labels: Annotated[bool, _about("Metrics of every book: one series a symbol.")] = False
@@ -209,6 +215,60 @@ class Record(_Table, frozen=True):
     compression: Annotated[Literal["zstd", "snappy"], _about("Of Parquet.")] = "zstd"
 
 
+class PostgresSink(_Table, frozen=True):
+    """PostgreSQL or TimescaleDB; needs the extra `postgres`."""
+
+    url: Annotated[str, _about("postgresql://user@host:port/database; empty: no such sink.")] = ""
+    batch_rows: Annotated[Count, _about("Rows in one delivery, about.")] = 20_000
+    interval_ms: Annotated[Count, _about("Pause where there is nothing to deliver.")] = 100
+    hypertable: Annotated[bool, _about("Make the table TimescaleDB's, where that is installed.")] = False
+
+
+class QuestdbSink(_Table, frozen=True):
+    """QuestDB, by its line protocol over HTTP."""
+
+    url: Annotated[str, _about("http://host:9000; empty: no such sink.")] = ""
+    batch_rows: Annotated[Count, _about("Rows in one delivery, about.")] = 20_000
+    interval_ms: Annotated[Count, _about("Pause where there is nothing to deliver.")] = 100
+
+
+class KafkaSink(_Table, frozen=True):
+    """Kafka; needs the extra `kafka`."""
+
+    url: Annotated[str, _about("kafka://host:9092,other:9092/topic; empty: no such sink.")] = ""
+    batch_rows: Annotated[Count, _about("Rows in one delivery, about.")] = 20_000
+    interval_ms: Annotated[Count, _about("Pause where there is nothing to deliver.")] = 100
+    properties: Annotated[Path | None, _about("librdkafka's own settings, key=value lines.")] = None
+    partitions: Annotated[Count, _about("Of the topic, where it is made.")] = 4
+    snapshot_s: Annotated[
+        float, Meta(gt=0, le=30, description="Each book whole into the topic so often, for who comes late.")
+    ] = 10.0
+
+
+class Sinks(_Table, frozen=True):
+    """Where the journal is brought to, by a process each, [sinks.<kind>]."""
+
+    name: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9._-]*$",
+            description="Under which the target keeps this box's offsets; empty: its host name.",
+        ),
+    ] = ""
+    postgres: Annotated[PostgresSink, _about("PostgreSQL, [sinks.postgres].")] = msgspec.field(
+        default_factory=PostgresSink
+    )
+    questdb: Annotated[QuestdbSink, _about("QuestDB, [sinks.questdb].")] = msgspec.field(
+        default_factory=QuestdbSink
+    )
+    kafka: Annotated[KafkaSink, _about("Kafka, [sinks.kafka].")] = msgspec.field(default_factory=KafkaSink)
+
+    def wanted(self) -> tuple[str, ...]:
+        """Kinds that have somewhere to go."""
+        kinds = (name for name in self.__struct_fields__ if name != "name")
+        return tuple(kind for kind in kinds if getattr(self, kind).url)
+
+
 class Simulate(_Table, frozen=True):
     """The built-in exchanges of ``bookwire up --simulate``."""
 
@@ -220,6 +280,10 @@ class Simulate(_Table, frozen=True):
     processes: Annotated[
         Count, _about("Processes that play them; of several, each falls and comes back alone.")
     ] = 1
+    skew: Annotated[
+        dict[str, Annotated[float, Meta(ge=-1000, le=1000)]],
+        _about("Prices of an exchange shifted by basis points, [simulate.skew]: books cross, for arb:."),
+    ] = msgspec.field(default_factory=dict)
     seed: Annotated[int, _about("The same seed, the same order flow.")] = 1
 
 
@@ -233,6 +297,7 @@ class Config(_Table, frozen=True):
     http: Http = msgspec.field(default_factory=Http)
     arb: Arb = msgspec.field(default_factory=Arb)
     record: Record = msgspec.field(default_factory=Record)
+    sinks: Sinks = msgspec.field(default_factory=Sinks)
     simulate: Simulate = msgspec.field(default_factory=Simulate)
 
     def of(self, exchange: str) -> Exchange:

@@ -128,7 +128,9 @@ def known_keys(table: Sequence[str]) -> tuple[str, ...]:
         return Config.__struct_fields__
     if table[0] == "exchange":
         return Exchange.__struct_fields__
-    kind: type[msgspec.Struct] = get_type_hints(Config)[table[0]]
+    kind: type[msgspec.Struct] = Config
+    for name in table:
+        kind = get_type_hints(kind)[name]
     return kind.__struct_fields__
 
 
@@ -187,13 +189,14 @@ def _is_list(kind: Any) -> bool:
 
 def _check_names(config: Config, source: _File) -> None:
     """Exchanges must be ones that have facts; the same one twice is a slip."""
-    for name in config.arb.fees:
-        if name not in VENUES:
-            raise UsageError(
-                f"exchange {name!r} is unknown",
-                where=source.where("arb", "fees", name),
-                do=suggestion(name, VENUES),
-            )
+    for place, table in ((("arb", "fees"), config.arb.fees), (("simulate", "skew"), config.simulate.skew)):
+        for name in table:
+            if name not in VENUES:
+                raise UsageError(
+                    f"exchange {name!r} is unknown",
+                    where=source.where(*place, name),
+                    do=suggestion(name, VENUES),
+                )
     for path, names in (
         (("exchanges", "enabled"), config.exchanges.enabled),
         (("exchange",), tuple(config.exchange)),

@@ -279,10 +279,11 @@ and run in live mode when they are named (`--exchanges`, or `exchanges.enabled`)
 ## Evidence
 
 What stands beside the documentation. *Recordings* are real messages, played through the native engine and
-compared after every message with a book that a few lines of the test rebuild from them with exact decimals;
-where only another product or generation of the exchange was recorded, its page says so. *Client*: an
-unmodified release of ccxt.pro that keeps its book from our simulator equal to the simulator's own. Nothing
-here was run against a live exchange.
+compared after every message (Binance's four long ones: each 25th) with a book that a few lines of the test
+rebuild from them with exact decimals; where only another product or generation of the exchange was
+recorded, its page says so. *Client*: an unmodified release of ccxt.pro, or of the exchange's own SDK, whose
+book from our simulator equals the simulator's own; where it follows another feed of the exchange than we
+do, its page says so. Nothing here was run against a live exchange.
 
 | exchange | recordings | checksums | samples | client | last verified |
 |---|---|---|---|---|---|

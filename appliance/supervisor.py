@@ -135,6 +135,8 @@ class Supervisor:
         self._launch("http", command("http", *given))
         if self.config.record.enabled:
             self._launch("record", command("record", *given), vital=False)
+        for kind in self.config.sinks.wanted():
+            self._launch(f"sink {kind}", command("sink", kind, *given), vital=False)
 
     def _write_effective(self) -> Path:
         """What the processes read; whole at every moment."""
@@ -190,6 +192,7 @@ class Supervisor:
         base = [
             *("--symbols", ",".join(simulate.symbols), "--rate", str(simulate.rate)),
             *("--seed", str(simulate.seed), "--levels", str(simulate.levels), "--state-dir", str(state_dir)),
+            *(part for name, points in simulate.skew.items() for part in ("--skew", f"{name}={points:g}")),
         ]
         names = self.config.exchanges.enabled
         troupes = [names[at :: simulate.processes] for at in range(min(simulate.processes, len(names)))]
@@ -372,7 +375,7 @@ class Supervisor:
 
     async def _end(self) -> None:
         """Stops all processes, each before those it listens to, and takes away what killed ones leave."""
-        for kinds in (("gateway", "http"), ("feed",), ("record",), ("simulator",)):
+        for kinds in (("gateway", "http"), ("feed",), ("record",), ("sink",), ("simulator",)):
             leaving = [child for child in self.children if child.name.split()[0] in kinds]
             await asyncio.gather(*(child.stop() for child in leaving))
         for task in self._tasks:
@@ -410,7 +413,8 @@ def clean(config: Config, source: str = SIMULATED_SOURCE) -> None:
             path.unlink(missing_ok=True)
         (box.run_dir / f"{name}.status.json").unlink(missing_ok=True)
         datapath.note_path(box.run_dir, name).unlink(missing_ok=True)
-    for name in (EFFECTIVE_NAME, STATUS_NAME, "gateway.bell", "gateway.fifo", "record.status.json"):
+    sinks = (f"sink.{kind}.status.json" for kind in config.sinks.wanted())
+    for name in (EFFECTIVE_NAME, STATUS_NAME, "gateway.bell", "gateway.fifo", "record.status.json", *sinks):
         (box.run_dir / name).unlink(missing_ok=True)
     with suppress(OSError):
         box.shm_dir.rmdir()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import allocations, bypass, chain, decode, fanout, wire
+from bench import allocations, bypass, chain, decode, fanout, recording, wire
 from bench.cores import Cores
 from bench.programs import ROOT, prepare_peers
 from bench.report import Report, Row
@@ -41,6 +41,7 @@ def main() -> int:
         "bypass": lambda report, cores: bypass.run(report, cores, arguments.rounds),
         "chain": lambda report, cores: chain.run(report, cores, arguments.rounds),
         "allocations": lambda report, cores: allocations.run(report, cores.client),
+        "recording": lambda report, cores: recording.run(report, cores, arguments.rounds),
         "fanout": lambda report, cores: fanout.run(report, cores, arguments.rounds),
     }
     parser.add_argument("--only", action="append", choices=sections, help="a section, repeatable")

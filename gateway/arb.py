@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
 
 from gateway._ffi import ffi, lib
@@ -41,7 +43,7 @@ def terms_of(query: Mapping[str, str], terms: ArbTerms) -> ArbTerms:
 def scan(
     settings: HttpSettings, directory: SegmentDirectory, channels: Sequence[Channel], options: Options
 ) -> bytes:
-    """``{"data":[...]}``, best net yield first over all symbols. Raises MemoryError when there is no room."""
+    """``{"data":[...],"ts":...}``, best net yield first over all symbols. Raises MemoryError."""
     texts = [ffi.new("char[]", str(directory.path(row.id)).encode()) for row in EXCHANGES]
     exchanges = ffi.new("bw_gateway_exchange[]", [(row.number, row.id.encode()) for row in EXCHANGES])
     handle = lib.bw_arb_scan_new(
@@ -65,5 +67,26 @@ def scan(
     finally:
         lib.bw_arb_scan_free(handle)
     found.sort(key=lambda row: -row[0])
-    tail = b',"left_out":%d}' % omitted if omitted else b"}"
-    return b'{"data":[' + b",".join(row for _, row in found) + b"]" + tail
+    tail = b',"left_out":%d' % omitted if omitted else b""
+    stamp = b',"ts":%d}' % (time.time_ns() // 1_000_000)
+    return b'{"data":[' + b",".join(row for _, row in found) + b"]" + tail + stamp
+
+
+class ArbTable:
+    """Rows for whoever asks, made once a tick for all who ask the same. One event loop's."""
+
+    def __init__(self, settings: HttpSettings, directory: SegmentDirectory) -> None:
+        self._settings, self._directory = settings, directory
+        self._made: dict[tuple[str | None, Options], tuple[float, asyncio.Task[bytes]]] = {}
+
+    async def rows(self, symbol: str | None, options: Options) -> bytes:
+        """As ``scan``; begun a tick ago at most."""
+        key, now_s = (symbol, options), time.monotonic()
+        for held, (begun_s, _) in list(self._made.items()):
+            if now_s - begun_s >= self._settings.arb_tick_ms / 1000:
+                del self._made[held]
+        if key not in self._made:
+            channels = channels_of(self._directory, symbol)
+            work = asyncio.to_thread(scan, self._settings, self._directory, channels, options)
+            self._made[key] = now_s, asyncio.get_running_loop().create_task(work)
+        return await asyncio.shield(self._made[key][1])

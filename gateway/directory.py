@@ -135,6 +135,12 @@ class SegmentDirectory:
         self.refresh()
         yield from self._carriers.values()
 
+    def now(self) -> Iterator[Carrier]:
+        """All exchanges as they are now, however lately one looked; the next refresh looks again."""
+        for carrier in self._carriers.values():
+            self._look(carrier)
+            yield carrier
+
     def exchange_number(self, exchange: str) -> int | None:
         """The exchange's number, or None for an id nobody knows."""
         carrier = self._carriers.get(exchange)

@@ -34,6 +34,7 @@ class Refusal(Enum):
     INVALID_CAPITAL = ("invalid capital", 24)
     INVALID_REPLAY = ("invalid replay", 25)
     NO_RECORDING = ("no recording", 26)
+    REPLAY_FAILED = ("replay failed", 27)
 
     def __init__(self, text: str, code: int) -> None:
         self.text = text

@@ -1,13 +1,13 @@
 """``/v1/history``: recorded updates, snapshots, ohlc of the mid and spreads, over Parquet with DuckDB.
 
-Every query runs on a thread of its own, at most two at a time and each on one core, so that the stream and
-the other routes keep theirs. Pages go by a cursor that names the last row: they never overlap or leave a row
-out while new files appear. Needs the extra ``history``; without it the answer is a problem document.
+Queries run in processes of their own (``gateway.history_pool``), a few at a time and each on one core, so
+that the stream and the other routes keep theirs. Pages go by a cursor that names the last row: they never
+overlap or leave a row out while new files appear. Needs the extra ``history``; without it the answer is a
+problem document.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import csv
@@ -17,20 +17,24 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import orjson
 from aiohttp import web
 
+from gateway.history_pool import RETRY_AFTER_S, HistoryPool, NoRoomError
 from gateway.history_query import Query, connect, levels_text, pages, parts_between, series
 
 LIMIT_DEFAULT = 1000
 LIMIT_MAX = 10_000
-AT_ONCE = 2
-INTERVAL = re.compile(r"^(\d{1,6})([smh]?)$")
+NEEDED = ("duckdb", "pyarrow")
+INTERVAL = re.compile(r"^([1-9][0-9]{0,5})([smh]?)$")
 SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$")
+SYMBOL = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,39}$")
+CURSOR = re.compile(r"^[A-Za-z0-9_-]{1,110}$")
 FORMATS = ("json", "csv", "parquet")
 KINDS = ("updates", "snapshots", "ohlc", "spread")
 HEADINGS = (
@@ -108,7 +112,7 @@ def read_query(request: web.Request, directory: Path) -> Query:
     if begin > end:
         raise BadRequestError("from is later than to")
     interval = INTERVAL.match(given.get("interval", "1m"))
-    if interval is None or int(interval[1]) == 0:
+    if interval is None:
         raise BadRequestError(f"interval is {given['interval']!r}: 10s, 5m, 1h, or seconds")
     exchange, symbol = request.match_info["exchange"].lower(), request.match_info["symbol"].upper()
     symbol = symbol.replace("/", "-")
@@ -211,13 +215,21 @@ WRITERS: dict[str, tuple[str, Callable[[Page, str, int | None], bytes]]] = {
 }
 
 
+def made(query: Query, format_name: str, depth: int | None) -> tuple[str | None, bytes]:
+    """Cursor of the next page, and the answer's body. Blocks."""
+    page = find(query)
+    return page.next, WRITERS[format_name][1](page, query.kind, depth)
+
+
 class HistoryRoutes:
     """``problem`` makes the RFC 9457 document of an error."""
 
-    def __init__(self, directory: Path | None, problem: Callable[[int, str, str], web.Response]) -> None:
+    def __init__(
+        self, directory: Path | None, pool: HistoryPool, problem: Callable[[int, str, str], web.Response]
+    ) -> None:
         self._directory = directory
+        self._pool = pool
         self._problem = problem
-        self._room = asyncio.Semaphore(AT_ONCE)
 
     def table(self) -> Sequence[web.RouteDef]:
         return [web.get("/v1/history/{exchange}/{symbol}/{kind}", self.history)]
@@ -239,19 +251,18 @@ class HistoryRoutes:
         if not query.directory.is_dir():
             what = f"no Parquet of {query.directory.parent.name}:{query.directory.name}"
             return self._problem(404, "no recording", what)
-        try:
-            async with self._room:
-                page, body = await asyncio.to_thread(self._made, query, format_name, depth)
-        except ModuleNotFoundError as error:
-            what = f"{error.name} is not installed: install the extra `history` (`make history`)"
+        missing = next((name for name in NEEDED if find_spec(name) is None), None)
+        if missing is not None:
+            what = f"{missing} is not installed: install the extra `history` (`make history`)"
             return self._problem(501, "history is not installed", what)
-        headers = {"X-Next-Cursor": page.next, "Link": self._link(request, page.next)} if page.next else {}
+        try:
+            cursor, body = await self._pool.run(made, query, format_name, depth)
+        except NoRoomError as error:
+            answer = self._problem(503, "too many queries", str(error))
+            answer.headers["Retry-After"] = str(RETRY_AFTER_S)
+            return answer
+        headers = {"X-Next-Cursor": cursor, "Link": self._link(request, cursor)} if cursor else {}
         return web.Response(body=body, content_type=WRITERS[format_name][0], headers=headers)
-
-    @staticmethod
-    def _made(query: Query, format_name: str, depth: int | None) -> tuple[Page, bytes]:
-        page = find(query)
-        return page, WRITERS[format_name][1](page, query.kind, depth)
 
     @staticmethod
     def _link(request: web.Request, cursor: str) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from itertools import accumulate
 from typing import Any
 
 from gateway import observe
 from gateway.directory import Carrier, SegmentDirectory
+from gateway.exposition import Exposition
 from gateway.settings import HttpSettings
+from hw import clock
 
-PREFIX = "bookwire_"
 GAUGES = frozenset(
     {"largest_frame_bytes", "receive_queue_bytes", "pending_bytes_peak", "chunks_used", "connections_open"}
 )
@@ -19,7 +19,8 @@ GATEWAY_GAUGES = frozenset({"clients", "groups", "mirrors", "ring_lag_bytes", "s
 DATAPATH_GAUGES = frozenset(
     {"waiting_bytes", "connections", "time_waits", "link_up", "port_buffers_free", "port_link_mbps"}
 )
-LE_NS = [1 << octave for octave in range(7, 35)]  # 128 ns .. 17 s
+LE_BUDGET_NS = [1 << octave for octave in range(4, 25)]  # 16 ns .. 17 ms
+LE_GAP_US = [1 << octave for octave in range(10, 33)]  # 1 ms .. 72 minutes
 
 
 def product_version() -> str:
@@ -29,65 +30,32 @@ def product_version() -> str:
         return "unknown"
 
 
-class Exposition:
-    """Collects samples by metric, so that each metric's HELP and TYPE stand once."""
-
-    def __init__(self) -> None:
-        self._metrics: dict[str, tuple[str, str, list[str]]] = {}
-
-    def add(self, name: str, kind: str, text: str, value: float, /, **labels: str) -> None:
-        """One sample of a gauge or counter."""
-        self._samples(name, kind, text).append(f"{PREFIX}{name}{_labels(labels)} {_value(value)}")
-
-    def histogram(self, name: str, text: str, buckets: list[int], sum_ns: float, **labels: str) -> None:
-        """A histogram in seconds from counts by native bucket."""
-        samples = self._samples(name, "histogram", text)
-        below = list(accumulate(buckets))
-        floors = observe.histogram_floors()
-        for le_ns in LE_NS:
-            at = sum(1 for floor in floors if floor < le_ns) - 1
-            samples.append(
-                f"{PREFIX}{name}_bucket{_labels({**labels, 'le': _value(le_ns / 1e9)})} {below[at]}"
-            )
-        samples.append(f"{PREFIX}{name}_bucket{_labels({**labels, 'le': '+Inf'})} {below[-1]}")
-        samples.append(f"{PREFIX}{name}_sum{_labels(labels)} {_value(sum_ns / 1e9)}")
-        samples.append(f"{PREFIX}{name}_count{_labels(labels)} {below[-1]}")
-
-    def _samples(self, name: str, kind: str, text: str) -> list[str]:
-        return self._metrics.setdefault(name, (kind, text, []))[2]
-
-    def lines(self) -> Iterable[str]:
-        for name, (kind, text, samples) in self._metrics.items():
-            yield f"# HELP {PREFIX}{name} {text}"
-            yield f"# TYPE {PREFIX}{name} {kind}"
-            yield from samples
-
-    def text(self) -> str:
-        return "\n".join([*self.lines(), ""])
-
-
-def _labels(labels: Mapping[str, str]) -> str:
-    if not labels:
-        return ""
-    escaped = {
-        key: value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-        for key, value in labels.items()
-    }
-    return "{" + ",".join(f'{key}="{value}"' for key, value in escaped.items()) + "}"
-
-
-def _value(value: float) -> str:
-    return str(int(value)) if value == int(value) else repr(float(value))
-
-
 def _feed(out: Exposition, carrier: Carrier, settings: HttpSettings) -> None:
     exchange = carrier.exchange.id
-    out.add("feed_up", "gauge", "1 while the exchange's process runs.", carrier.alive, exchange=exchange)
+    _up(out, exchange, carrier.alive)
     if not carrier.alive:
         return
-    for state, count in carrier.state_counts().items():
+    _feed_seen(out, exchange, observe.feed_seen(carrier))
+    if settings.symbol_labels:
+        for row in observe.book_rows(carrier):
+            _book(out, exchange, *row)
+
+
+def _up(out: Exposition, exchange: str, alive: bool) -> None:
+    out.add("feed_up", "gauge", "1 while the exchange's process runs.", alive, exchange=exchange)
+
+
+def _book(out: Exposition, exchange: str, symbol: str, state: str, sequence: int) -> None:
+    out.add(
+        "book_sequence", "gauge", "Our sequence number of the book.", sequence,
+        exchange=exchange, symbol=symbol, state=state,
+    )  # fmt: skip
+
+
+def _feed_seen(out: Exposition, exchange: str, seen: observe.FeedSeen) -> None:
+    for state, count in seen.states.items():
         out.add("books", "gauge", "Books by state.", count, exchange=exchange, state=state)
-    for name, value in observe.feed_counters(carrier).items():
+    for name, value in seen.counters.items():
         if name in GAUGES:
             out.add(f"feed_{name}", "gauge", f"Of the exchange's process: {name}.", value, exchange=exchange)
         else:
@@ -98,7 +66,7 @@ def _feed(out: Exposition, carrier: Carrier, settings: HttpSettings) -> None:
                 value,
                 exchange=exchange,
             )
-    books = observe.book_sums(carrier)
+    books = seen.books
     out.add(
         "feed_last_data_timestamp_seconds", "gauge", "When any book last got data.", books.last_data_ns / 1e9,
         exchange=exchange,
@@ -128,18 +96,46 @@ def _feed(out: Exposition, carrier: Carrier, settings: HttpSettings) -> None:
             exchange=exchange,
             state=verifier,
         )
-    for stage, buckets in observe.stage_buckets(carrier).items():
-        middles = zip(buckets, observe.histogram_floors(), strict=True)
-        about = sum(count * floor for count, floor in middles)
+    _times(out, exchange, seen)
+
+
+def _times(out: Exposition, exchange: str, seen: observe.FeedSeen) -> None:
+    """Stages that every message passes, the finer ones that some are measured in, and gaps of books."""
+    for stage, buckets in seen.stages.items():
         out.histogram(
-            "stage_latency_seconds", "Time spent in a stage.", buckets, about, exchange=exchange, stage=stage
+            "stage_latency_seconds", "Time spent in a stage.", buckets, exchange=exchange, stage=stage
         )
-    if settings.symbol_labels:
-        for symbol, state, sequence in observe.book_rows(carrier):
-            out.add(
-                "book_sequence", "gauge", "Our sequence number of the book.", sequence,
-                exchange=exchange, symbol=symbol, state=state,
-            )  # fmt: skip
+    for stage, buckets in seen.budget.items():
+        text = "Time from one stage's border to the next, of one message in eight."
+        out.histogram("budget_seconds", text, buckets, edges=LE_BUDGET_NS, exchange=exchange, stage=stage)
+    out.add(
+        "feed_busy_seconds_total", "counter", "Of the loop's turns that received something.",
+        seen.busy_ns / 1e9, exchange=exchange,
+    )  # fmt: skip
+    out.histogram(
+        "gap_seconds", "How long a book that had been live was not.", seen.gaps,
+        edges=LE_GAP_US, per_s=1e6, exchange=exchange,
+    )  # fmt: skip
+
+
+def _clock(out: Exposition) -> None:
+    """What the kernel's clock discipline says; exchange delays can be no truer than this clock."""
+    try:
+        state = clock.synchronisation()
+    except OSError:
+        return  # a sandbox may forbid adjtimex(2)
+    _clock_state(out, state)
+
+
+def _clock_state(out: Exposition, state: clock.Synchronisation) -> None:
+    out.add("clock_synchronised", "gauge", "1 while something keeps the time of day.", state.synchronised)
+    out.add(
+        "clock_offset_seconds", "gauge", "Correction of the time of day under way.", state.offset_ns / 1e9
+    )
+    out.add(
+        "clock_error_seconds", "gauge", "Bound of the time of day's error; grows unless synchronised.",
+        state.error_ns / 1e9,
+    )  # fmt: skip
 
 
 def _feed_status(out: Exposition, exchange: str, status: Mapping[str, Any]) -> None:
@@ -238,18 +234,99 @@ def _gateway(out: Exposition, stats: observe.GatewayStats) -> None:
         )  # fmt: skip
 
 
+def _sink(out: Exposition, told: Mapping[str, Any]) -> None:
+    sink = str(told["kind"])
+    up = observe.is_fresh(told)
+    out.add("sink_up", "gauge", "1 while the sink's process runs.", up, sink=sink)
+    out.add("sink_connected", "gauge", "1 while its target answers.", up and told["connected"], sink=sink)
+    for name in ("rows", "batches", "duplicates", "failures", "retries"):
+        out.add(f"sink_{name}_total", "counter", f"Of the sink: {name}.", told[name], sink=sink)
+    for name in ("backlog_bytes", "backlog_files"):
+        out.add(f"sink_{name}", "gauge", "Recorded and not delivered yet.", told[name], sink=sink)
+    text = "Age of the newest block that was delivered, 0 without a backlog."
+    out.add("sink_lag_seconds", "gauge", text, told["lag_s"], sink=sink)
+    for what, value in told["lost"].items():
+        text = "What the journal no longer had, or never had, for the sink."
+        out.add("sink_lost_total", "counter", text, value, sink=sink, what=what)
+
+
+def _mirror(out: Exposition, told: Mapping[str, Any]) -> None:
+    up = observe.is_fresh(told)
+    out.add("mirror_up", "gauge", "1 while the process that mirrors a topic runs.", up)
+    for name in ("records", "snapshots", "beats", "unknown", "refused", "errors"):
+        out.add(f"mirror_{name}_total", "counter", f"Of the mirror of a topic: {name}.", told[name])
+    for exchange, each in told["exchanges"].items():
+        text = "Age of the newest beat of the exchange's origin, -1: none came yet."
+        out.add("mirror_beat_age_seconds", "gauge", text, each["age_s"], exchange=exchange)
+        text = "Books that are not whole and wait for a copy."
+        out.add("mirror_books_waiting", "gauge", text, each["books_waiting"], exchange=exchange)
+
+
+def _recorder(out: Exposition, told: Mapping[str, Any]) -> None:
+    """What the recorder says of itself once a second; a status that is older is a dead recorder's."""
+    out.add("recorder_up", "gauge", "1 while the recorder writes its status.", observe.is_fresh(told))
+    out.add("recorder_disk_bytes", "gauge", "What the recording takes of the disk.", told["bytes"])
+    out.add("recorder_budget_bytes", "gauge", "What it may take.", told["budget_bytes"])
+    out.add("recorder_files_removed_total", "counter", "Files that retention took.", told["files_removed"])
+    out.add("recorder_sync_errors_total", "counter", "Times fdatasync() failed.", told["sync_errors"])
+    out.add("recorder_cpu_seconds_total", "counter", "CPU time of the recorder.", told["cpu_seconds"])
+    for exchange, counts in told["exchanges"].items():
+        for name, value in counts.items():
+            if name == "lag_bytes":
+                text = "Bytes of the update ring that are not recorded yet."
+                out.add("recorder_lag_bytes", "gauge", text, value, exchange=exchange)
+            else:
+                text = f"Of the recorder: {name.replace('_', ' ')}."
+                out.add(f"recorder_{name}_total", "counter", text, value, exchange=exchange)
+
+
+def described() -> list[tuple[str, str, list[str], str]]:
+    """Every metric there can be, sorted: name, kind, labels, help. Past the kernel its counters are more."""
+    out = Exposition()
+    _build(out)
+    _up(out, "", True)
+    _feed_seen(out, "", observe.empty_feed())
+    _book(out, "", "", "", 0)
+    counters = dict.fromkeys((*DATAPATH_GAUGES, "drop_"), 0)
+    status = {"reconnects": {"": 0}, "rest": {"limit": 1}, "datapath": {"kind": "", "counters": counters}}
+    _feed_status(out, "", status)
+    _gateway_up(out, True)
+    _gateway(out, observe.empty_gateway())
+    _clock_state(out, clock.Synchronisation(synchronised=False, offset_ns=0, error_ns=0))
+    _sink(out, observe.empty_sink())
+    _mirror(out, observe.empty_mirror())
+    _recorder(out, observe.empty_recorder())
+    return sorted(out.described())
+
+
+def _build(out: Exposition) -> None:
+    out.add("build_info", "gauge", "Version of the product.", 1, version=product_version())
+
+
+def _gateway_up(out: Exposition, alive: bool) -> None:
+    out.add("gateway_up", "gauge", "1 while the gateway's loop turns.", alive)
+
+
 def exposition(settings: HttpSettings, directory: SegmentDirectory) -> str:
     """The whole page."""
     out = Exposition()
-    out.add("build_info", "gauge", "Version of the product.", 1, version=product_version())
+    _build(out)
+    _clock(out)
     for carrier in directory.carriers():
         _feed(out, carrier, settings)
-        status = observe.read_feed_status(settings.run_dir, carrier.exchange.id)
+        status = observe.read_status(settings.run_dir, carrier.exchange.id)
         if status:
             _feed_status(out, carrier.exchange.id, status)
+    for told in observe.read_sink_statuses(settings.run_dir):
+        _sink(out, told)
+    if mirror := observe.read_mirror_status(settings.run_dir):
+        _mirror(out, mirror)
+    recorder = observe.read_status(settings.run_dir, "record")
+    if recorder:
+        _recorder(out, recorder)
     stats = observe.read_gateway_stats(settings.shm_dir / "gateway.stats")
     alive = stats is not None and stats.alive(observe.now_ns(), settings.writer_patience_ms)
-    out.add("gateway_up", "gauge", "1 while the gateway's loop turns.", alive)
+    _gateway_up(out, alive)
     if stats is not None:
         _gateway(out, stats)
     return out.text()

@@ -29,6 +29,7 @@ class EventType(IntEnum):
     REFUSED = 4
     EXCHANGE = 5
     STOPPED = 6
+    PUSHED = 7
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,10 @@ class NativeLoop:
 
     def send(self, client: int, text: bytes) -> None:
         self._post(lambda: int(lib.bw_gateway_send(self._gateway, client, text, len(text))))
+
+    def push(self, client: int, frames: bytes) -> None:
+        """Whole WebSocket frames; a PUSHED event follows."""
+        self._post(lambda: int(lib.bw_gateway_push(self._gateway, client, frames, len(frames))))
 
     def subscribe(self, client: int, tag: int, channel: Channel, options: Options, text: bytes) -> None:
         wanted = subscription_of(tag, channel, options)

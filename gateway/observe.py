@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ from typing import Any
 import orjson
 
 from gateway._ffi import ffi, lib
-from gateway.directory import Carrier, text_of
+from gateway.directory import STATES, Carrier, text_of
 
 HISTOGRAM_BUCKETS = 256
+STATUS_PATIENCE_S = 5.0
 LATENCIES = (
     "published_to_seen",
     "published_to_first_sent",
@@ -20,6 +22,7 @@ LATENCIES = (
     "received_to_first_sent",
 )
 STAGES = ("receive", "parse", "publish", "receive_to_publish")  # enum bw_stage
+BUDGET = ("tcp", "tls", "websocket", "decode", "book", "ring")  # enum bw_budget
 VERIFIERS = ("absent", "ok", "not_sent", "suspended")
 BOOK_SUMS = ("updates", "gaps", "resyncs", "checksums_ok", "checksums_bad", "crossed",
              "audits", "audit_mismatches", "jumps", "rounded")  # fmt: skip
@@ -76,6 +79,26 @@ def stage_buckets(carrier: Carrier) -> dict[str, list[int]]:
     }
 
 
+def budget_buckets(carrier: Carrier) -> dict[str, list[int]]:
+    """Latency of each stage of some messages, counts by bucket; nothing of an older writer's segment."""
+    if not lib.bw_has_timing(carrier.segment):
+        return {}
+    return {
+        name: [lib.bw_budget_bucket(carrier.segment, part, at) for at in range(HISTOGRAM_BUCKETS)]
+        for part, name in enumerate(BUDGET)
+    }
+
+
+def busy_ns(carrier: Carrier) -> int:
+    """Of the loop's turns that received something."""
+    return int(lib.bw_busy_ns(carrier.segment))
+
+
+def gap_buckets(carrier: Carrier) -> list[int]:
+    """How long books that had been live were not, counts by bucket of microseconds."""
+    return [lib.bw_gap_bucket(carrier.segment, at) for at in range(HISTOGRAM_BUCKETS)]
+
+
 @dataclass
 class BookSums:
     """Sums over an exchange's books, and what its newest data say.
@@ -122,18 +145,109 @@ def book_rows(carrier: Carrier) -> list[tuple[str, str, int]]:
     ]
 
 
+@dataclass
+class FeedSeen:
+    """All that metrics tell of a running exchange's process."""
+
+    states: dict[str, int]
+    counters: dict[str, int]
+    books: BookSums
+    busy_ns: int
+    stages: dict[str, list[int]]
+    budget: dict[str, list[int]]
+    gaps: list[int]
+
+
+def feed_seen(carrier: Carrier) -> FeedSeen:
+    return FeedSeen(
+        carrier.state_counts(),
+        feed_counters(carrier),
+        book_sums(carrier),
+        busy_ns(carrier),
+        stage_buckets(carrier),
+        budget_buckets(carrier),
+        gap_buckets(carrier),
+    )
+
+
+def empty_feed() -> FeedSeen:
+    """Every name there is, and nothing counted."""
+    counters = {text_of(lib.bw_counter_name(at)): 0 for at in range(lib.bw_counter_count())}
+    books = BookSums(dict.fromkeys(BOOK_SUMS, 0), dict.fromkeys(VERIFIERS, 0), 0, 0)
+    none = [0] * HISTOGRAM_BUCKETS
+    return FeedSeen(
+        dict.fromkeys(STATES, 0),
+        counters,
+        books,
+        0,
+        dict.fromkeys(STAGES, none),
+        dict.fromkeys(BUDGET, none),
+        none,
+    )
+
+
+def empty_gateway() -> GatewayStats:
+    """Every name there is, and nothing counted."""
+    counters = {text_of(lib.bw_gateway_counter_name(at)): 0 for at in range(lib.bw_gateway_counter_count())}
+    latency = {name: [0] * HISTOGRAM_BUCKETS for name in LATENCIES}
+    return GatewayStats(counters, latency, dict.fromkeys(LATENCIES, 0))
+
+
 def histogram_floors() -> list[int]:
     """Smallest ns of each bucket."""
     return [int(lib.bw_histogram_floor(bucket)) for bucket in range(HISTOGRAM_BUCKETS)]
 
 
-def read_feed_status(run_dir: Path, exchange: str) -> dict[str, Any]:
-    """The exchange process's own status file; empty when there is none or it is half-readable."""
+def read_status(run_dir: Path, name: str) -> dict[str, Any]:
+    """The own status file of an exchange's process or the recorder (``record``); empty when there is none
+    or it is half-readable."""
     try:
-        status = orjson.loads((run_dir / f"{exchange}.status.json").read_bytes())
+        status = orjson.loads((run_dir / f"{name}.status.json").read_bytes())
     except (OSError, orjson.JSONDecodeError):
         return {}
     return status if isinstance(status, dict) else {}
+
+
+def is_fresh(status: Mapping[str, Any]) -> bool:
+    """Whether a status that is written each second was written lately."""
+    return abs(time.time() - float(status["time"])) < STATUS_PATIENCE_S
+
+
+def read_sink_statuses(run_dir: Path) -> list[dict[str, Any]]:
+    """What each sink of this box wrote last; a stopped one leaves none."""
+    found = []
+    for path in sorted(run_dir.glob("sink.*.status.json")):
+        try:
+            found.append(orjson.loads(path.read_bytes()))
+        except (OSError, orjson.JSONDecodeError):
+            continue  # it has just ended
+    return found
+
+
+def empty_sink() -> dict[str, Any]:
+    """What a sink that has done nothing would write."""
+    counts = ("rows", "batches", "duplicates", "failures", "retries", "backlog_bytes", "backlog_files")
+    told: dict[str, Any] = dict.fromkeys((*counts, "time", "lag_s"), 0)
+    return {**told, "kind": "", "connected": False, "lost": {"": 0}}
+
+
+def read_mirror_status(run_dir: Path) -> dict[str, Any]:
+    """What the mirror of a topic wrote last; empty where there is none."""
+    return read_status(run_dir, "mirror")
+
+
+def empty_recorder() -> dict[str, Any]:
+    """What a recorder that has recorded nothing would write."""
+    whole = ("time", "bytes", "budget_bytes", "files_removed", "sync_errors", "cpu_seconds")
+    counts = ("records", "raw_records", "bytes", "books", "overruns", "gaps", "disk_errors", "files")
+    of_one = dict.fromkeys((*counts, "oversize", "lag_bytes"), 0)
+    return {**dict.fromkeys(whole, 0), "exchanges": {"": of_one}}
+
+
+def empty_mirror() -> dict[str, Any]:
+    """What a mirror that has mirrored nothing would write."""
+    counts = ("time", "records", "snapshots", "beats", "unknown", "refused", "errors")
+    return {**dict.fromkeys(counts, 0), "exchanges": {"": {"age_s": 0, "books_waiting": 0}}}
 
 
 def now_ns() -> int:

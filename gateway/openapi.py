@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from gateway.channels import CAPITAL_MAX, CAPITAL_MIN
+from gateway.history import CURSOR, INTERVAL, NAME, SYMBOL
 from gateway.metrics import product_version
 
 _LEVEL = {
@@ -14,6 +16,11 @@ _LEVEL = {
     "maxItems": 4,
 }
 
+_MOMENT = {
+    "anyOf": [
+        {"type": "integer", "minimum": 0, "maximum": 10**14 - 1}, {"type": "string", "format": "date-time"},
+    ]
+}  # fmt: skip
 _AMOUNT = {"type": ["number", "string"]}
 _ARB_LEG = {
     "type": "object",
@@ -54,14 +61,24 @@ SCHEMAS: dict[str, Any] = {
     "ArbRow": {
         "type": "object",
         "description": "buy at one exchange's asks, sell at another's bids, after both taker fees",
-        "required": ["symbol", "buy", "sell", "size", "notional", "profit", "net_bp", "whole", "age_ms",
-                     "confidence"],
+        "required": ["symbol", "buy", "sell", "size", "notional", "profit", "spread_bp", "net_bp",
+                     "whole", "age_ms", "confidence"],
         "properties": {
             "symbol": {"type": "string"}, "buy": _ARB_LEG, "sell": _ARB_LEG, **_ARB_TRADE,
+            "spread_bp": {"type": "number", "description": "between the best prices, before fees"},
             "net_bp": {"type": "number", "description": "profit on what is spent, basis points"},
             "whole": {"type": "object", "properties": _ARB_TRADE, "required": [*_ARB_TRADE]},
             "age_ms": {"type": "integer", "description": "of the older quote"},
             "confidence": {"type": "number", "minimum": 0, "maximum": 1},
+        },
+    },
+    "ArbRows": {
+        "type": "object",
+        "required": ["data", "ts"],
+        "properties": {
+            "data": {"type": "array", "items": {"$ref": "#/components/schemas/ArbRow"}},
+            "ts": {"type": "integer", "description": "ms since the epoch: when the books were compared"},
+            "left_out": {"type": "integer", "minimum": 1, "description": "rows beyond 64 of a symbol"},
         },
     },
     "Exchange": {
@@ -79,6 +96,58 @@ SCHEMAS: dict[str, Any] = {
         "properties": {
             "data": {"type": "array", "items": {"type": "object"}},
             "next": {"type": ["string", "null"], "description": "cursor of the next page, null on the last"},
+        },
+    },
+    "Status": {
+        "type": "object",
+        "required": ["ts", "gateway", "exchanges"],
+        "properties": {
+            "ts": {"type": "integer", "description": "ms since the epoch"},
+            "gateway": {
+                "type": "object",
+                "required": ["up", "clients", "subscriptions"],
+                "properties": {
+                    "up": {"type": "boolean"}, "clients": {"type": "integer"},
+                    "subscriptions": {"type": "integer"},
+                },
+            },
+            "exchanges": {"type": "array", "items": {"$ref": "#/components/schemas/ExchangeState"}},
+        },
+    },
+    "ExchangeState": {
+        "type": "object",
+        "required": [
+            "id", "name", "number", "quote", "state", "why", "books", "total", "age_ms", "updates", "gaps",
+            "resyncs", "latency", "interruptions",
+        ],
+        "properties": {
+            "id": {"type": "string"}, "name": {"type": "string"}, "number": {"type": "integer"},
+            "quote": {"type": "string"},
+            "state": {
+                "enum": ["live", "stale", "resync", "syncing", "down", "off"],
+                "description": "live when every book is, else the worst of them; off: does not run here",
+            },
+            "why": {"type": "string", "description": "the same in words"},
+            "books": {"type": "object", "description": "number of books by state"},
+            "total": {"type": "integer", "description": "books"},
+            "age_ms": {"type": ["number", "null"], "description": "of the newest data of any book"},
+            "updates": {"type": "integer", "description": "since the process started, as all counts here"},
+            "gaps": {"type": "integer"}, "resyncs": {"type": "integer"},
+            "latency": {
+                "type": ["object", "null"],
+                "description": "received to visible in shared memory: count, p50_ns, p99_ns, and "
+                "octaves as [smallest ns, count]",
+            },
+            "interruptions": {
+                "type": "object",
+                "description": "of being live, since the HTTP process started: count; ago_ms since the last "
+                "ended, 0 while it lasts; lasted_ms",
+                "required": ["count", "ago_ms", "lasted_ms"],
+                "properties": {
+                    "count": {"type": "integer"}, "ago_ms": {"type": ["integer", "null"]},
+                    "lasted_ms": {"type": ["integer", "null"]},
+                },
+            },
         },
     },
     "Symbol": {
@@ -128,25 +197,28 @@ def _history() -> dict[str, Any]:
     path = [
         {"name": name, "in": "path", "required": True, "schema": schema}
         for name, schema in (
-            ("exchange", {"type": "string"}), ("symbol", {"type": "string"}),
+            ("exchange", {"type": "string", "pattern": NAME.pattern}),
+            ("symbol", {"type": "string", "pattern": SYMBOL.pattern}),
             ("kind", {"enum": ["updates", "snapshots", "ohlc", "spread"]}),
         )
     ]  # fmt: skip
     moment = "ms since the epoch, or ISO 8601"
     query = [
-        _query("from", {"type": "string"}, f"{moment}; when we published it"),
-        _query("to", {"type": "string"}, f"{moment}; excluded"),
+        _query("from", _MOMENT, f"{moment}; when we published it"),
+        _query("to", _MOMENT, f"{moment}; excluded, and not before from"),
         _query("limit", {"type": "integer", "minimum": 1, "maximum": 10_000, "default": 1000}, "rows a page"),
-        _query("cursor", {"type": "string"}, "`next` of the page before"),
+        _query("cursor", {"type": "string", "pattern": CURSOR.pattern}, "`next` of the page before"),
         _query("format", {"enum": ["json", "csv", "parquet"]}, "of the answer"),
         _query(
             "depth", {"type": "integer", "minimum": 1, "maximum": 100_000}, "levels a side, all if left out"
         ),
         _query(
-            "interval", {"type": "string", "default": "1m"}, "of ohlc and spread: 10s, 5m, 1h, or seconds"
+            "interval",
+            {"type": "string", "pattern": INTERVAL.pattern, "default": "1m"},
+            "of ohlc and spread: 10s, 5m, 1h, or seconds",
         ),
     ]
-    answers = _answers("a page", _ref("HistoryPage"), "application/json", 400, 404, 501)
+    answers = _answers("a page", _ref("HistoryPage"), "application/json", 400, 404, 501, 503)
     answers["200"]["content"] |= {"text/csv": {}, "application/vnd.apache.parquet": {}}
     return _get("Recorded updates, snapshots, mids and spreads.", answers, [*path, *query])
 
@@ -181,7 +253,9 @@ def document(depth_default: int, depth_max: int) -> dict[str, Any]:
                 [_query("quote", {"type": "string"}, "only this quote asset"),
                  _query("exchange", {"type": "string"}, "only this exchange")],
             ),
-            "/v1/status": _get("Every exchange's state, ages, counters, latency.", _answers("status")),
+            "/v1/status": _get(
+                "Every exchange's state, ages, counters, latency.", _answers("status", _ref("Status"))
+            ),
             "/v1/book/{channel}": _get(
                 "The snapshot a subscriber would get now.",
                 _answers("snapshot", _ref("Snapshot"), "application/json", 400, 404),
@@ -191,10 +265,10 @@ def document(depth_default: int, depth_max: int) -> dict[str, Any]:
             ),
             "/v1/arb": _get(
                 "Crossed books after both taker fees, best net yield first.",
-                _answers("rows", _rows("ArbRow"), "application/json", 400, 404),
+                _answers("rows", _ref("ArbRows"), "application/json", 400, 404),
                 [_query("symbol", {"type": "string"}, "only this symbol; else all that two exchanges carry"),
                  _query("min_bp", {"type": "number", "minimum": 0, "maximum": 10_000}, "least net yield"),
-                 _query("capital", {"type": "number", "exclusiveMinimum": 0, "maximum": 1e9},
+                 _query("capital", {"type": "number", "minimum": CAPITAL_MIN, "maximum": CAPITAL_MAX},
                         "most a trade may cost, in the quote asset"),
                  _query("numbers", {"enum": ["number", "string"]}, "string: exact decimal strings")],
             ),

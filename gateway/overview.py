@@ -7,13 +7,16 @@ from typing import Any
 
 from gateway import observe
 from gateway.directory import Carrier, SegmentDirectory
+from gateway.interruptions import Interruptions
 from gateway.settings import HttpSettings
 
 WORST_FIRST = ("down", "resync", "stale", "syncing")
 LATENCY = "receive_to_publish"
 
 
-def overview(settings: HttpSettings, directory: SegmentDirectory) -> dict[str, Any]:
+def overview(
+    settings: HttpSettings, directory: SegmentDirectory, interruptions: Interruptions
+) -> dict[str, Any]:
     """Every exchange in the public order, also those that do not run here; ages in ms, latency in ns."""
     now_ns = observe.now_ns()
     stats = observe.read_gateway_stats(settings.shm_dir / "gateway.stats")
@@ -30,7 +33,10 @@ def overview(settings: HttpSettings, directory: SegmentDirectory) -> dict[str, A
     return {
         "ts": now_ns // 1_000_000,
         "gateway": gateway,
-        "exchanges": [_exchange(carrier, now_ns) for carrier in directory.carriers()],
+        "exchanges": [
+            {**_exchange(carrier, now_ns), "interruptions": interruptions.told(carrier.exchange.id)}
+            for carrier in directory.carriers()
+        ],
     }
 
 

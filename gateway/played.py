@@ -1,47 +1,35 @@
 """Channels of the past: a subscription with ``from``, ``to`` and ``speed`` is played from the recording.
 
-The books are brought back in segments of the subscription's own and encoded by what encodes the stream.
-Sent are snapshots, at the subscription's interval of real time; ``{"type": "replayed"}`` ends them. Python
-paces it on the asyncio thread; the native loop and its subscribers notice nothing.
+Each is played by a process of its own (``gateway.player``); here its chunks of frames are passed on, one at a
+time: the next is read when the last is with the client's socket. So a replay waits for a client that is slow,
+memory stays bounded, and the native loop does for it what it does for an answer.
 """
 
 from __future__ import annotations
 
 import asyncio
-import heapq
-import tempfile
+import shutil
+import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 
+from gateway import player
 from gateway.channels import Channel, Options, View
 from gateway.errors import Refusal, RequestError
 from gateway.history import BadRequestError, moment_ns
-from handlers.errors import UnavailableError
-from handlers.recording.journal import BlockType, JournalFile, files_of
-from handlers.recording.played import PlayedBook, steps
-from handlers.registry import EXCHANGES
+from gateway.player import Order, Span
 
 SPEED_MAX = 1000.0
-AT_ONCE = 4
-STEPS_A_TURN = 2000
+REFUSALS = {player.NO_RECORDING: Refusal.NO_RECORDING, player.NO_ROOM: Refusal.NO_ROOM}
+COMMAND = (sys.executable, "-P", "-m", "gateway.player")
 
-Encode = Callable[[Path, Channel, Options], bytes]
-
-
-@dataclass(frozen=True)
-class Span:
-    """What is to be played. Times are ns since the epoch; ``speed`` 10: ten times as fast as it was."""
-
-    from_ns: int
-    to_ns: int
-    speed: float
+Key = tuple[int, str]
 
 
 def span_of(request: Mapping[str, Any], channel: Channel) -> Span | None:
@@ -60,117 +48,128 @@ def span_of(request: Mapping[str, Any], channel: Channel) -> Span | None:
     return Span(begin, end, float(speed))
 
 
-def _carriers(directory: Path, channel: Channel) -> Iterator[tuple[str, int, NDArray[np.void], int]]:
-    """(exchange, number, bw_symbol, levels) of each exchange that recorded the channel's symbol."""
-    for row in EXCHANGES:
-        if channel.view is View.SINGLE and row.id != channel.exchange:
-            continue
-        for path in reversed(files_of(directory, row.id)):
-            levels, found = 64, None
-            for block in JournalFile(path):
-                if block.type is BlockType.FILE:
-                    levels = int(block.json()["level_capacity"])
-                elif block.type is BlockType.SYMBOLS:
-                    names = [each["canonical"].tobytes().rstrip(b"\0").decode() for each in block.symbols()]
-                    if channel.symbol in names:
-                        found = block.symbols()[names.index(channel.symbol)]
-                else:
-                    break
-            if found is not None:
-                yield row.id, row.number, found, levels
-                break
+@dataclass(frozen=True)
+class Asked:
+    """A subscription to the past. ``answer`` goes out before its first message; ``refused`` or ``ended`` is
+    called when it is over."""
+
+    client: int
+    channel: Channel
+    options: Options
+    span: Span
+    answer: bytes
+    refused: Callable[[Refusal], None]
+    ended: Callable[[], None]
 
 
 class Played:
-    """All replays of a gateway. ``send`` posts a text to a client; ``encode`` makes a snapshot."""
+    """All replays of a gateway, ``most`` at a time. ``send`` posts a text to a client, ``push`` frames."""
 
     def __init__(
-        self, directory: Path | None, shm_dir: Path, send: Callable[[int, bytes], None], encode: Encode
+        self,
+        directory: Path | None,
+        shm_dir: Path,
+        send: Callable[[int, bytes], None],
+        push: Callable[[int, bytes], None],
+        most: int,
     ) -> None:
-        self._directory, self._shm_dir = directory, shm_dir
-        self._send, self._encode = send, encode
-        self._tasks: dict[tuple[int, str], asyncio.Task[None]] = {}
+        self._directory, self._shm_dir, self._most = directory, shm_dir, most
+        self._send, self._push = send, push
+        self._tasks: dict[Key, asyncio.Task[None]] = {}
+        self._unanswered: dict[Key, bytes] = {}
+        self._gone: set[asyncio.Task[None]] = set()  # stopped, and still taking their process away
+        self._out: dict[int, deque[asyncio.Event]] = {}  # by client: pushes that its socket has not taken
 
-    def start(
-        self, client: int, channel: Channel, options: Options, span: Span, ended: Callable[[], None]
-    ) -> None:
-        """Begins after the answer. Raises RequestError where there is nothing, or too much is played."""
-        if self._directory is None or next(_carriers(self._directory, channel), None) is None:
-            raise RequestError(Refusal.NO_RECORDING, channel.name)
-        if options.deltas:
-            raise RequestError(Refusal.INVALID_MODE, channel.name)
-        if len(self._tasks) >= AT_ONCE:
-            raise RequestError(Refusal.NO_ROOM, channel.name)
-        task = asyncio.get_running_loop().create_task(
-            self._play(self._directory, client, channel, options, span)
-        )
-        key = client, channel.name
+    def start(self, asked: Asked) -> None:
+        """Begins; the answer comes later. Raises RequestError: no recording, no room."""
+        name = asked.channel.name
+        if self._directory is None:
+            raise RequestError(Refusal.NO_RECORDING, name)
+        if len(self._tasks) >= self._most:
+            raise RequestError(Refusal.NO_ROOM, name)
+        key = asked.client, name
+        self._unanswered[key] = asked.answer
+        order = Order(self._directory, self._shm_dir, asked.channel, asked.options, asked.span)
+        task = asyncio.get_running_loop().create_task(self._play(asked, order))
         self._tasks[key] = task
+        task.add_done_callback(lambda done: self._over(key, done))
 
-        def over(done: asyncio.Task[None]) -> None:
-            self._tasks.pop(key, None)
-            if not done.cancelled():
-                done.result()
-                ended()
+    def _over(self, key: Key, done: asyncio.Task[None]) -> None:
+        self._gone.discard(done)
+        if self._tasks.get(key) is done:
+            self._forget(key)
+        if not done.cancelled():
+            done.result()
 
-        task.add_done_callback(over)
+    def _forget(self, key: Key) -> None:
+        self._tasks.pop(key, None)
+        self._unanswered.pop(key, None)
+
+    def pushed(self, client: int, count: int) -> None:
+        """So many pushes of a client are with its socket."""
+        waiting = self._out.get(client, deque())
+        for _ in range(min(count, len(waiting))):
+            waiting.popleft().set()
+        if not waiting:
+            self._out.pop(client, None)
 
     def stop(self, client: int, name: str | None = None) -> bool:
         """Ends one replay of a client, or all; whether there was one."""
         keys = [key for key in self._tasks if key[0] == client and name in (None, key[1])]
         for key in keys:
-            self._tasks.pop(key).cancel()
+            if name is not None and key in self._unanswered:  # each request is answered, in its order
+                self._send(client, self._unanswered[key])
+            self._gone.add(self._tasks[key])
+            self._tasks[key].cancel()
+            self._forget(key)
+        if name is None:
+            self._out.pop(client, None)
         return bool(keys)
 
-    async def _play(
-        self, directory: Path, client: int, channel: Channel, options: Options, span: Span
-    ) -> None:
-        books: dict[str, PlayedBook] = {}
-        with tempfile.TemporaryDirectory(prefix="replay-", dir=self._shm_dir) as where:
+    async def close(self) -> None:
+        """Ends all."""
+        for client, _ in list(self._tasks):
+            self.stop(client)
+        await asyncio.gather(*self._gone, return_exceptions=True)
+
+    async def _play(self, asked: Asked, order: Order) -> None:
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(*COMMAND, stdin=pipe, stdout=pipe)
+        try:
+            assert process.stdin is not None
+            process.stdin.write(order.line())
+            begun = await self._pass_on(asked, process.stdout)
+            code = await process.wait()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+            shutil.rmtree(player.directory_of(order.shm_dir, process.pid), ignore_errors=True)
+        self._forget((asked.client, asked.channel.name))
+        if code != 0:
+            refusal = REFUSALS.get(code, Refusal.REPLAY_FAILED)
+            return asked.refused(Refusal.REPLAY_FAILED if begun else refusal)
+        told = {"type": "replayed", "channel": asked.channel.name, "to": asked.span.to_ns // 1_000_000}
+        self._send(asked.client, orjson.dumps(told))
+        asked.ended()
+
+    async def _pass_on(self, asked: Asked, chunks: asyncio.StreamReader | None) -> bool:
+        """Chunk by chunk until there are no more; whether there was anything to play."""
+        assert chunks is not None
+        begun = False
+        while len(head := await chunks.read(4)) == 4:
+            size = int.from_bytes(head, "little")
+            if size == 0:
+                begun = True
+                self._unanswered.pop((asked.client, asked.channel.name), None)
+                self._send(asked.client, asked.answer)
+                continue
             try:
-                streams = []
-                for exchange, number, symbol, levels in _carriers(directory, channel):
-                    books[exchange] = PlayedBook(Path(where), exchange, number, symbol, levels)
-                    stream = steps(directory, exchange, channel.symbol, span.from_ns, span.to_ns)
-                    streams.append(_tagged(exchange, stream))
-                await self._pace(client, channel, options, span, Path(where), books, heapq.merge(*streams))
-            except UnavailableError as error:
-                self._send(client, orjson.dumps({"type": "error", "msg": "no room", "code": 22,
-                                                 "fatal": False, "detail": error.what}))  # fmt: skip
-            finally:
-                for book in books.values():
-                    book.close()
-
-    async def _pace(
-        self, client: int, channel: Channel, options: Options, span: Span, where: Path,
-        books: dict[str, PlayedBook], merged: Iterator[tuple[int, int, str, bytes, bool]],
-    ) -> None:  # fmt: skip
-        begun, last, waiting = time.monotonic(), b"", next(merged, None)
-        while True:
-            reached = span.from_ns + int((time.monotonic() - begun) * 1e9 * span.speed)
-            count = 0
-            while waiting is not None and waiting[0] <= reached:
-                books[waiting[2]].apply(waiting[3], waiting[4])
-                waiting, count = next(merged, None), count + 1
-                if count % STEPS_A_TURN == 0:
-                    await asyncio.sleep(0)
-            for book in books.values():
-                book.beat()
-            made = self._encode(where, channel, options)
-            if made != last:
-                self._send(client, made)
-                last = made
-            if waiting is None:
-                break
-            pause_s = max(options.interval_ms / 1000, (waiting[0] - reached) / 1e9 / span.speed, 0.001)
-            await asyncio.sleep(min(pause_s, 1.0))
-        told = {"type": "replayed", "channel": channel.name, "to": span.to_ns // 1_000_000}
-        self._send(client, orjson.dumps(told))
-
-
-def _tagged(
-    exchange: str, stream: Iterator[tuple[int, bytes, bool]]
-) -> Iterator[tuple[int, int, str, bytes, bool]]:
-    """Sortable over exchanges: equal times keep each exchange's own order."""
-    for number, (time_ns, payload, whole) in enumerate(stream):
-        yield time_ns, number, exchange, payload, whole
+                frames = await chunks.readexactly(size)
+            except asyncio.IncompleteReadError:
+                break  # it was killed; its exit code says so
+            out = asyncio.Event()
+            self._out.setdefault(asked.client, deque()).append(out)
+            self._push(asked.client, frames)
+            await out.wait()
+        return begun

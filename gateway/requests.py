@@ -7,6 +7,7 @@ streams are behind ``Commands``.
 from __future__ import annotations
 
 import hmac
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,8 @@ from gateway.channels import Channel, Options, Slow, View, canonical_form, parse
 from gateway.directory import SegmentDirectory
 from gateway.errors import Refusal, RequestError
 from gateway.fees import arb_terms
-from gateway.played import Played, span_of
+from gateway.played import Asked, Played, span_of
+from gateway.player import Span
 from gateway.settings import GatewaySettings
 
 POLICY_VIOLATION = 1008
@@ -178,15 +180,24 @@ class Requests:
         answer = _dump({"type": "subscribed", "channel": channel.name}, identifier)
         if span is not None and self._played is not None:
             del held[channel.name]
-            self._played.start(client, channel, options, span, lambda: self._over(client, channel.name))
+            self._played.start(self._asked(client, channel, options, span, answer, identifier))
             held[channel.name] = Subscription(self._tags, channel, options)
-            self._commands.send(client, answer)
             return
         self._commands.subscribe(client, self._tags, channel, options, answer)
 
-    def _over(self, client: int, name: str) -> None:
-        """A replay has come to its end, and the subscription with it."""
-        self._clients.get(client, Client()).subscriptions.pop(name, None)
+    def _asked(
+        self, client: int, channel: Channel, options: Options, span: Span, answer: bytes, identifier: Any
+    ) -> Asked:
+        """A replay; the subscription ends with it."""
+
+        def ended() -> None:
+            self._clients.get(client, Client()).subscriptions.pop(channel.name, None)
+
+        def refused(refusal: Refusal) -> None:
+            ended()
+            self._refuse(client, RequestError(refusal, channel.name), identifier, time.monotonic())
+
+        return Asked(client, channel, options, span, answer, refused, ended)
 
     def _unsubscribe(self, client: int, request: Mapping[str, Any], identifier: Any) -> None:
         text, _ = self._channel_text(request)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
-from contextlib import closing
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import closing, suppress
 from importlib.resources import files
 from itertools import count
 from typing import Any
@@ -16,13 +16,15 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from gateway.arb import channels_of, scan, terms_of
+from gateway.arb import ArbTable, terms_of
 from gateway.channels import Options, View, parse_channel, parse_depth
-from gateway.directory import SegmentDirectory
+from gateway.directory import LOOK_AGAIN_S, SegmentDirectory
 from gateway.errors import Refusal, RequestError
 from gateway.fees import arb_terms
 from gateway.health import Check, book_checks, gateway_check
 from gateway.history import HistoryRoutes
+from gateway.history_pool import HistoryPool
+from gateway.interruptions import Interruptions
 from gateway.metrics import exposition, product_version
 from gateway.openapi import document
 from gateway.overview import overview
@@ -60,6 +62,19 @@ def _json(value: Any) -> web.Response:
     return web.Response(body=orjson.dumps(value), content_type="application/json")
 
 
+def choice(request: web.Request, name: str, values: Sequence[str], refusal: Refusal) -> str:
+    """A query's value, the first where it has none. Raises RequestError for another, or for several."""
+    given = request.query.getall(name, [values[0]])
+    if len(given) != 1 or given[0] not in values:
+        raise RequestError(refusal)
+    return given[0]
+
+
+def strings(request: web.Request) -> bool:
+    """Whether numbers are asked for as exact decimal strings. Raises RequestError(invalid numbers)."""
+    return choice(request, "numbers", ("number", "string"), Refusal.INVALID_NUMBERS) == "string"
+
+
 class Routes:
     """The handlers; one directory for all, on the event loop's thread."""
 
@@ -67,6 +82,8 @@ class Routes:
         self._settings = settings
         self._terms = arb_terms(settings.arb)
         self.directory = SegmentDirectory(settings.shm_dir, settings.writer_patience_ms)
+        self._interruptions = Interruptions()
+        self._arb = ArbTable(settings, self.directory)
         dashboard = files("gateway") / "dashboard"
         self._assets = {path.name: path.read_bytes() for path in dashboard.iterdir() if path.is_file()}
         page = self._assets.pop("index.html").decode()
@@ -141,7 +158,8 @@ class Routes:
         return _json({"data": self.directory.symbols(request.query.get("quote"), exchange)})
 
     async def status(self, request: web.Request) -> web.Response:
-        return _json(overview(self._settings, self.directory))
+        self._interruptions.look(self.directory.now())
+        return _json(overview(self._settings, self.directory, self._interruptions))
 
     async def book(self, request: web.Request) -> web.Response:
         channel = parse_channel(request.match_info["channel"], self.directory)
@@ -150,10 +168,8 @@ class Routes:
         text = request.query.get("depth", str(self._settings.depth_default))
         asked = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
         depth = parse_depth(asked, channel, self._settings.depth_max)
-        options = Options(
-            depth, False, 0, strings=request.query.get("numbers") == "string",
-            stamps=request.query.get("stamps") == "true",
-        )  # fmt: skip
+        stamps = choice(request, "stamps", ("false", "true"), Refusal.INVALID_STAMPS) == "true"
+        options = Options(depth, False, 0, strings=strings(request), stamps=stamps)
         made = await asyncio.to_thread(
             snapshot, self.directory, channel, options, self._settings.writer_patience_ms
         )
@@ -165,12 +181,17 @@ class Routes:
         if symbol is not None:
             symbol = parse_channel(f"arb:{symbol}", self.directory).symbol
         options = Options(
-            self._settings.depth_default, False, 0, strings=request.query.get("numbers") == "string",
+            self._settings.depth_default, False, 0, strings=strings(request),
             arb=terms_of(request.query, self._terms),
         )  # fmt: skip
-        channels = channels_of(self.directory, symbol)
-        body = await asyncio.to_thread(scan, self._settings, self.directory, channels, options)
+        body = await self._arb.rows(symbol, options)
         return web.Response(body=body, content_type="application/json")
+
+    async def watch(self) -> None:
+        """Until cancelled: looks at every exchange as often as the directory does."""
+        while True:
+            self._interruptions.look(self.directory.now())
+            await asyncio.sleep(LOOK_AGAIN_S)
 
     async def openapi(self, request: web.Request) -> web.Response:
         return _json(document(self._settings.depth_default, self._settings.depth_max))
@@ -187,7 +208,10 @@ async def problems(
         status = 404 if error.refusal in NOT_FOUND else 400
         return problem(status, error.refusal.text, error.channel or request.path, error.refusal.code)
     except web.HTTPException as error:
-        return problem(error.status, error.reason, f"{request.method} {request.path}")
+        answer = problem(error.status, error.reason, f"{request.method} {request.path}")
+        if "Allow" in error.headers:
+            answer.headers["Allow"] = error.headers["Allow"]
+        return answer
     except MemoryError as error:
         return problem(503, "no room", str(error))
 
@@ -197,12 +221,19 @@ def application(settings: HttpSettings) -> web.Application:
     app = web.Application(middlewares=[problems])
     routes = Routes(settings)
     app.add_routes(routes.table())
-    app.add_routes(HistoryRoutes(settings.record_dir, problem).table())
+    pool = HistoryPool(settings.history_processes, settings.history_waiting_max)
+    app.add_routes(HistoryRoutes(settings.record_dir, pool, problem).table())
 
-    async def close(_: web.Application) -> None:
+    async def life(_: web.Application) -> AsyncIterator[None]:
+        watching = asyncio.create_task(routes.watch())
+        yield
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        pool.close()
         routes.directory.close()
 
-    app.on_cleanup.append(close)
+    app.cleanup_ctx.append(life)
     return app
 
 

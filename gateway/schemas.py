@@ -100,8 +100,8 @@ def _arbitrage() -> Schema:
     end = _object({"exchange": EXCHANGE, "price": NUMBER, "vwap": NUMBER, "age_ms": COUNT})
     trade = {"size": NUMBER, "notional": NUMBER, "profit": NUMBER}
     row = {
-        "symbol": SYMBOL, "buy": end, "sell": end, **trade, "net_bp": NUMBER, "whole": _object(trade),
-        "age_ms": COUNT, "confidence": NUMBER,
+        "symbol": SYMBOL, "buy": end, "sell": end, **trade, "spread_bp": NUMBER, "net_bp": NUMBER,
+        "whole": _object(trade), "age_ms": COUNT, "confidence": NUMBER,
     }  # fmt: skip
     left_out: Schema = {"type": "integer", "minimum": 1, "description": "rows beyond the 64 shown"}
     return _object(

@@ -14,14 +14,12 @@ from pathlib import Path
 
 import orjson
 
-from gateway.channels import Channel, Options
 from gateway.directory import SegmentDirectory
 from gateway.native_loop import Event, EventType, NativeLoop
 from gateway.observe import read_gateway_stats
 from gateway.played import Played
 from gateway.requests import Requests
 from gateway.settings import GatewaySettings, SettingsError
-from gateway.snapshots import snapshot
 from handlers.errors import SetupError, UnavailableError
 from handlers.logs import Log
 from handlers.registry import EXCHANGES
@@ -31,7 +29,6 @@ BACKLOG = 1024
 ID_OF = {row.number: row.id for row in EXCHANGES}
 STOP_PATIENCE_S = 3.0
 RETRY_S = 0.002
-PLAYED_PATIENCE_MS = 60_000
 
 Ready = Callable[[str, int], None]
 
@@ -91,18 +88,13 @@ class Server:
             descriptor = os.dup(listener.fileno())
         self._loop = NativeLoop(settings, descriptor, "\n".join(tokens) if tokens else None)
         self._directory = SegmentDirectory(settings.shm_dir, settings.writer_patience_ms)
-        played = Played(settings.record_dir, settings.shm_dir, self._loop.send, self._encode)
-        self._requests = Requests(settings, self._directory, self._loop, tokens, played)
+        self._played = Played(
+            settings.record_dir, settings.shm_dir, self._loop.send, self._loop.push, settings.replays_max
+        )
+        self._requests = Requests(settings, self._directory, self._loop, tokens, self._played)
         self._stopped = asyncio.Event()
         self._service = Service()
         self._lost: set[str] = set()  # exchanges that went and did not come back
-
-    @staticmethod
-    def _encode(where: Path, channel: Channel, options: Options) -> bytes:
-        """A snapshot of played books, as the stream would encode it."""
-        return snapshot(
-            SegmentDirectory(where, PLAYED_PATIENCE_MS), channel, options, PLAYED_PATIENCE_MS
-        ).body
 
     def stop(self, why: str) -> None:
         """Tells every client that it should come again, closes all, ends ``serve()``."""
@@ -140,6 +132,7 @@ class Server:
             await self._stopped.wait()
         finally:
             attending.cancel()
+            await self._played.close()
             loop.remove_reader(self._loop.event_fd)
             self._loop.free()
             self._directory.close()
@@ -175,6 +168,8 @@ class Server:
             self._log("subscription_refused", why=event.body.decode())
         elif event.type is EventType.EXCHANGE:
             self._exchange(ID_OF[event.code], bool(event.tag), event.body.decode())
+        elif event.type is EventType.PUSHED:
+            self._played.pushed(event.client, event.code)
         elif event.type is EventType.STOPPED:
             self._stopped.set()
 

@@ -60,6 +60,7 @@ class GatewaySettings:
     clients_max: int = 10_000
     clients_per_address: int = 64  # addresses of the loopback are not counted
     subscriptions_per_client: int = 256
+    replays_max: int = 4  # at a time, each a process of its own
     request_bytes_max: int = 16 << 10  # larger: error "message too large"
     message_bytes_max: int = 64 << 10  # larger: close 1009
     requests_per_second: int = 50
@@ -110,6 +111,9 @@ class HttpSettings:
     depth_default: int = 20
     depth_max: int = 1000
     record_dir: Path | None = None  # of recordings, for /v1/history
+    history_processes: int = 2  # that answer /v1/history
+    history_waiting_max: int = 64  # queries that wait for them; one more is answered with 503
+    arb_tick_ms: int = 50  # rows of /v1/arb are made once in so long, for all who ask the same; 0: each time
     live_exchanges_min: int = 1  # /readyz and /health are 503 below this
     live_books_min: int = 1
     symbol_labels: bool = False  # per-book metrics: one series a symbol

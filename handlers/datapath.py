@@ -81,7 +81,9 @@ class Datapath:
         if settings.path == "dpdk" and settings.device is None:
             do = 'name one, as "pci:0000:08:00.0" or "af_xdp:eth1"'
             raise SetupError('path is "dpdk" and there is no device', where="device", do=do)
-        if settings.path != "sockets" and settings.device is not None:
+        if settings.path == "auto" and settings.device is not None and settings.sockets_measured_better:
+            log("datapath_chosen", kind="sockets", device=settings.device, reason=settings.measured)
+        elif settings.path != "sockets" and settings.device is not None:
             self._open(settings)
 
     def _open(self, settings: FeedSettings) -> None:
@@ -185,6 +187,8 @@ class Datapath:
             told["device"] = self._settings.device
         if self.reason is not None:
             told["reason"] = self.reason
+        if self._settings.measured is not None:
+            told["measured"] = self._settings.measured
         if self._network is not None:
             told["counters"] = self._network.counters()
         return told

@@ -56,9 +56,8 @@ class Log:
             fields["left_out"] = left_out
         values = {**self._context, **{key: value for key, value in fields.items() if value is not None}}
         stream = self._stream or sys.stderr
-        stream.write(
-            f"{self._line(event, values)}\n"
-        )  # at once: all processes write to it, perhaps unbuffered
+        # at once: all processes write to it, and it may be unbuffered
+        stream.write(f"{self._line(event, values)}\n")
         stream.flush()
 
     def detail(self, event: str, **fields: object) -> None:

@@ -39,6 +39,8 @@ class FeedSettings:
     interface: str | None = None  # the kernel's name, whose addresses are taken over
     addresses: tuple[str, ...] = ()  # with prefix, instead of the interface's
     routes: tuple[tuple[str, str | None], ...] = ()  # destination and gateway, instead of the interface's
+    measured: str | None = None  # what was measured of sockets and the device on this box, for people
+    sockets_measured_better: bool = False  # then path "auto" takes sockets
     hugepages: bool = True
     memory_mib: int | None = None
 

@@ -29,7 +29,7 @@ from handlers import shm_layout as layout
 from handlers._ffi import ffi, lib
 from handlers.errors import UnavailableError
 from handlers.facts import Kind
-from handlers.shm_layout import BookState, Reason, RecordType, SegmentState, Stage, VerifiedBy
+from handlers.shm_layout import BookState, Budget, Reason, RecordType, SegmentState, Stage, VerifiedBy
 
 Side = Literal["bids", "asks"]
 Levels = NDArray[np.void]
@@ -229,6 +229,8 @@ class Segment:
         self._mapping = mapping  # views keep it mapped, even after close()
         self.header: NDArray[np.void] = self.view(layout.HEADER, 0, 1).reshape(())
         self._stats = self.view(layout.STATS, int(self.header["stats_offset"]), 1).reshape(())
+        timing = int(self.header["timing_offset"])
+        self._timing = self.view(layout.TIMING, timing, 1).reshape(()) if timing else None
         self._symbols: tuple[Symbol, ...] = ()
         self._index: dict[str, int] = {}
 
@@ -387,3 +389,24 @@ class Segment:
     def histogram(self, stage: Stage) -> NDArray[np.uint64]:
         """Counts by latency: bucket b begins at ``shm_layout.histogram_floor_ns(b)``. Shape (256,)."""
         return np.array(self._stats["stage_ns"][stage])
+
+    def budget(self, part: Budget) -> NDArray[np.uint64]:
+        """Counts of one stage's latencies, of one message in ``budget_every``; as histogram(), 0 if none."""
+        if self._timing is None:
+            return np.zeros(layout.HISTOGRAM_BUCKETS, np.uint64)
+        return np.array(self._timing["budget_ns"][part])
+
+    @property
+    def budget_every(self) -> int:
+        """One message in so many is measured by stage; 0: an older writer measures none."""
+        return 0 if self._timing is None else int(self._timing["budget_every"])
+
+    @property
+    def busy_ns(self) -> int:
+        """Of the loop's turns that received something; 0 of an older writer."""
+        return 0 if self._timing is None else int(self._timing["busy_ns"])
+
+    @property
+    def cycles_per_second(self) -> int:
+        """Of the counter that stamps; 0: the kernel's clock does, or the loop has not measured it yet."""
+        return 0 if self._timing is None else int(self._timing["cycles_per_second"])

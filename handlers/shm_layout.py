@@ -64,6 +64,7 @@ DIRECTORY_ENTRY = struct("bw_directory_entry")
 CHUNK = struct("bw_chunk")
 RECORD = struct("bw_record")
 STATS = struct("bw_stats")
+TIMING = struct("bw_timing")
 
 LAYOUT_VERSION = int(lib.BW_SHM_LAYOUT_VERSION)
 HISTOGRAM_BUCKETS = int(lib.BW_HISTOGRAM_BUCKETS)
@@ -136,6 +137,17 @@ class Stage(IntEnum):
     PLAINTEXT_TO_DECODED = 1
     DECODED_TO_PUBLISHED = 2
     RECEIVE_TO_PUBLISHED = 3
+
+
+class Budget(IntEnum):
+    """enum bw_budget: the stages that one message in some is measured in, border to border."""
+
+    TCP = 0
+    TLS = 1
+    WEBSOCKET = 2
+    DECODE = 3
+    BOOK = 4
+    RING = 5
 
 
 def histogram_floor_ns(bucket: int) -> int:

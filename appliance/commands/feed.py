@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from appliance import paths
 from appliance.commands import add_config, config_of
 from appliance.commands.nic import STATE_DIR
 from appliance.config import Config
@@ -16,6 +17,7 @@ from appliance.nic import Record
 from appliance.placement import core_of
 from handlers.registry import venue
 from handlers.settings import FeedSettings
+from hw.machine import read as read_machine
 
 EXAMPLES = """
   bookwire feed binance
@@ -36,6 +38,9 @@ def settings(config: Config, exchange: str) -> FeedSettings:
     own = msgspec.structs.asdict(config.of(venue(exchange).id))
     if own["device"] and own["interface"] and not own["addresses"]:
         own |= taken_over(own["interface"])
+    choice = paths.of_exchange(config, own, read_machine) if own["device"] else None
+    if choice is not None:
+        own |= {"measured": choice.why, "sockets_measured_better": choice.sockets is True}
     return FeedSettings(
         exchange=exchange,
         shm_dir=config.box.shm_dir,

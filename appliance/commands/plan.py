@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
+import msgspec
+
+from appliance import paths
 from appliance.commands import add_config, add_json, config_of, words
 from appliance.commands.feed import settings
 from appliance.config import Config
@@ -25,6 +28,7 @@ from handlers.planning import SPARE_BOOKS, VenuePlan, plan
 from handlers.registry import venue as venue_of
 from handlers.rest import Rest
 from handlers.symbols import choose
+from hw.machine import Machine
 from hw.machine import read as read_machine
 
 EXAMPLES = """
@@ -64,7 +68,10 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.json:
         print(_table(rows))
         print(_recording(config, sum(row.books for row, _ in rows)))
-        print(told(place_configured(config, read_machine())))
+        machine = read_machine()
+        print(told(place_configured(config, machine)))
+        for line in _ways(config, machine):
+            print(line)
     return 0
 
 
@@ -89,6 +96,21 @@ def _counted(venue: Venue, config: Config, books: int | None) -> list[str]:
         quotes = {venue.quote, "USDT"} if "-" not in name.replace("/", "-") else {""}
         symbols += [f"{name}-{quote}" for quote in sorted(quotes)]
     return symbols
+
+
+def _ways(config: Config, machine: Machine) -> Iterator[str]:
+    """How the frames of each exchange with a device come in, and why."""
+    for name in config.exchanges.enabled:
+        own = config.of(name)
+        if not own.device or own.path == "sockets":
+            continue
+        choice = paths.of_exchange(config, msgspec.structs.asdict(own), lambda: machine)
+        if choice is None:
+            yield f"{name}: {own.device} or not at all"
+        elif choice.sockets:
+            yield f"{name}: sockets, not {own.device}; {choice.why}"
+        else:
+            yield f"{name}: {own.device}, sockets if it fails; {choice.why}"
 
 
 async def _listed(config: Config) -> dict[str, list[str]]:

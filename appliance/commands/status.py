@@ -13,22 +13,28 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from appliance import latency
 from appliance.commands import add_config, add_json, config_of
 from appliance.config import Config
 from appliance.lines import json_line
 from appliance.observe import ExchangeView, Observer, need_something
 from appliance.supervisor import STATUS_NAME
+from gateway.observe import read_mirror_status, read_sink_statuses
+from handlers.recording.recorder import STATUS_NAME as RECORDER_STATUS
 
 EXAMPLES = """
   bookwire status
+  bookwire status --latency
   bookwire status --json | jq '.exchanges[] | {exchange, live, books}'
 """
 
 TRY_LATER = 75
+RECORDER_PATIENCE_S = 5.0
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
+    parser.add_argument("--latency", action="store_true", help="where a message's time goes, stage by stage")
     add_json(parser)
     add_config(parser)
 
@@ -46,8 +52,16 @@ def gather(config: Config, exchanges: list[ExchangeView], now_ns: int) -> dict[s
     """Everything --json prints. Ages in ms, times of day in none: they are relative to now."""
     return {
         "up": _read(config.box.run_dir / STATUS_NAME),
+        "recorder": _recorder(_read(config.box.run_dir / RECORDER_STATUS), now_ns / 1e9),
         "exchanges": [_exchange(config, exchange, now_ns) for exchange in exchanges],
+        "sinks": read_sink_statuses(config.box.run_dir),
+        "mirror": read_mirror_status(config.box.run_dir),
     }
+
+
+def _recorder(told: dict[str, Any], now_s: float) -> dict[str, Any]:
+    """The recorder's own words and their age; {} where none runs."""
+    return {**told, "age_s": round(now_s - told["time"], 1)} if told else {}
 
 
 def _exchange(config: Config, exchange: ExchangeView, now_ns: int) -> dict[str, Any]:
@@ -93,11 +107,28 @@ def run(arguments: argparse.Namespace) -> int:
     with Observer(config.box.shm_dir) as observer:
         exchanges = list(need_something(observer.look(), config))
         told = gather(config, exchanges, time.time_ns())
+        if arguments.latency:
+            spent = latency.gather(observer, [exchange.exchange for exchange in exchanges])
+            told["latency"] = spent
     if arguments.json:
         print(json_line(told))
+    elif arguments.latency:
+        print(latency.table(spent))
     else:
         _print(told)
     return 0 if all(exchange.all_live for exchange in exchanges) else TRY_LATER
+
+
+def recorder_line(told: Mapping[str, Any]) -> str:
+    """How the recording stands."""
+    rows = told["exchanges"].values()
+    total = {name: sum(row[name] for row in rows) for name in ("records", "gaps", "disk_errors", "lag_bytes")}
+    silent = f"  SILENT for {told['age_s']:.0f} s" if told["age_s"] > RECORDER_PATIENCE_S else ""
+    return (
+        f"recorder   {total['records']} updates  "
+        f"{told['bytes'] / 1e6:.0f} of {told['budget_bytes'] / 1e6:.0f} MB  "
+        f"{total['gaps']} gaps  {total['disk_errors']} disk errors  {total['lag_bytes']} bytes behind{silent}"
+    )
 
 
 def _print(told: dict[str, Any]) -> None:
@@ -122,9 +153,26 @@ def _print(told: dict[str, Any]) -> None:
             print(
                 f"          {path['kind']}" + (f" {path['device']}" if path["kind"] == "dpdk" else ""), end=""
             )
-            print(f" instead of {path['device']}: {path['reason']}" if "reason" in path else "")
+            print(f" instead of {path['device']}: {path['reason']}" if "reason" in path else "", end="")
+            print(f"; {path['measured']}" if "measured" in path else "")
         for book in row["not_live"]:
             print(f"          {book['symbol']} {book['state']}: {book['reason']}")
+    for each in told["sinks"]:
+        lost = {what: count for what, count in each["lost"].items() if count}
+        print(
+            f"sink {each['kind']:<10} {'connected' if each['connected'] else 'not connected'}  "
+            f"{each['rows']} rows  {each['backlog_bytes'] / 1e6:.1f} MB waiting, {each['lag_s']:.1f} s behind"
+            f"  {each['failures']} failures, {each['retries']} retries" + (f"  lost: {lost}" if lost else "")
+        )
+        if not each["connected"] and each["last_error"]:
+            print(f"          {each['last_error']}")
+    if mirror := told["mirror"]:
+        ages = ", ".join(f"{name} {each['age_s']:.1f} s" for name, each in mirror["exchanges"].items())
+        print(f"mirror of {mirror['topic']}  {mirror['records']} records  beats: {ages or 'none'}")
+        if mirror["last_error"]:
+            print(f"          {mirror['last_error']}")
+    if told["recorder"]:
+        print(recorder_line(told["recorder"]))
     for each in told["up"].get("processes", []):
         if not each["name"].startswith("feed "):
             state = f"pid {each['pid']}" if each["pid"] else "down"

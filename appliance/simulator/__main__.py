@@ -120,6 +120,13 @@ def _add_server_arguments(parser: argparse.ArgumentParser, default: SimulatorSet
         help="EXCHANGE.NAME=VALUE, repeatable: play an exchange in another way, such as bitget.form=2025 "
         "(see docs/simulator.md)",
     )
+    parser.add_argument(
+        "--skew",
+        action="append",
+        default=[],
+        metavar="EXCHANGE=BP",
+        help="shift an exchange's prices by basis points, so that books cross; repeatable",
+    )
     parser.add_argument("--paused", action="store_true", help="start with the flow frozen")
 
 
@@ -142,6 +149,7 @@ def settings_from(arguments: argparse.Namespace) -> SimulatorSettings:
         age_limit=arguments.age_limit,
         okx_checksums=arguments.okx_checksums,
         options=tuple(arguments.option),
+        skew=tuple(arguments.skew),
         paused=arguments.paused,
     )
 

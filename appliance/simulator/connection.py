@@ -61,6 +61,7 @@ class Connection:
         self.last_received = opened
         self.last_sent = opened
         self.frames = 0
+        self.messages = 0
         self.lost: dict[Topic, int] = {}
         self.frozen = False
         self.closing = False
@@ -78,6 +79,7 @@ class Connection:
         self._transport.write(raw)
         self.last_sent = time.monotonic()
         self.frames += 1
+        self.messages += raw[0] in (_TEXT, _BINARY)
         return True
 
     def send_text(self, payload: str | bytes) -> bool:

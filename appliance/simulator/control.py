@@ -107,6 +107,7 @@ class Control:
                 "connections_total": host.connections_total,
                 "subscriptions": subscriptions,
                 "frames_total": host.frames_total,
+                "messages_total": host.messages_total,
                 "requests_total": host.requests_total,
                 "unknown_requests": host.unknown_requests,
                 "slow_consumers": host.slow_consumers,

@@ -64,6 +64,7 @@ class Host:
         self._held: dict[str, list[tuple[Connection, bytes]]] = {}
         self._routes = exchange.routes()
         self._started = 0.0
+        self._messages_before = 0  # by connections that are gone
         self._runner: web.AppRunner | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -103,6 +104,11 @@ class Host:
                 connection.close(1001, "going away")
         if self._runner is not None:
             await self._runner.cleanup()
+
+    @property
+    def messages_total(self) -> int:
+        """Text and binary messages ever sent, of all connections there were."""
+        return self._messages_before + sum(each.messages for each in self.connections.values())
 
     # --- updates
 
@@ -338,6 +344,7 @@ class Host:
         finally:
             self.exchange.forget(connection)
             del self.connections[connection.number]
+            self._messages_before += connection.messages
             self.slow_consumers += connection.slow
         return socket_response
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .numbers import step_text
 
@@ -87,3 +87,8 @@ def make_instrument(symbol: str, levels: int = 1000) -> Instrument:
         quantity_decimals = 0
     start = int(price * 10**price_decimals)
     return Instrument(base, quote, price_decimals, quantity_decimals, start, kind=kind)
+
+
+def skewed(instrument: Instrument, points: float) -> Instrument:
+    """The same, its price so many basis points off: prices stay multiples of the tick."""
+    return replace(instrument, start=int(instrument.start * (1 + points / 10_000))) if points else instrument

@@ -16,8 +16,8 @@ from .exchanges.okx import Okx
 from .faults import FaultError, ScriptLine, load_script
 from .flow import Flow
 from .host import Host
-from .instruments import make_instrument
-from .settings import SimulatorSettings, symbols_for
+from .instruments import make_instrument, skewed
+from .settings import SimulatorSettings, skew_of, symbols_for
 
 OK, FAILURE, BAD_NAME, UNAVAILABLE, BAD_CONFIGURATION = 0, 1, 64, 69, 78
 
@@ -73,7 +73,7 @@ class Simulator:
         kind = EXCHANGES[name]
         try:
             instruments = [
-                kind.adapt(make_instrument(symbol, settings.levels))
+                skewed(kind.adapt(make_instrument(symbol, settings.levels)), skew_of(settings, name))
                 for symbol in symbols_for(settings, name, kind.default_quote)
             ]
         except ValueError as error:

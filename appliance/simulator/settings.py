@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+SKEW_MAX = 1000.0  # basis points
+
 
 @dataclass(frozen=True, slots=True)
 class SimulatorSettings:
@@ -13,8 +15,9 @@ class SimulatorSettings:
     `symbols` are canonical (BTC-USDT), or a bare base (BTC) which takes each exchange's usual quote, or
     EXCHANGE:SYMBOL for one exchange only. `rate` is updates per second and book. `levels` is per side.
     `options` are of the form EXCHANGE.NAME=VALUE, such as bitget.form=2025: one of the ways an exchange can
-    be played in. `names` are what the certificate is for beside the local names. `port` 0 takes free ports,
-    otherwise the exchanges take port, port + 1, ... in their order; `ports` names each one's instead.
+    be played in. `skew` entries EXCHANGE=BP shift all its prices by so many basis points, so that its books
+    cross those of others. `names` are what the certificate is for beside the local names. `port` 0 takes free
+    ports, otherwise the exchanges take port, port + 1, ... in their order; `ports` names each one's instead.
     """
 
     exchanges: tuple[str, ...] = ("binance", "coinbase", "okx", "bybit", "kraken")
@@ -33,7 +36,19 @@ class SimulatorSettings:
     age_limit: float | None = 86_400.0
     okx_checksums: bool = False
     options: tuple[str, ...] = ()
+    skew: tuple[str, ...] = ()
     paused: bool = False
+
+
+def skew_of(settings: SimulatorSettings, exchange: str) -> float:
+    """How many basis points an exchange's prices stand off. Raises ValueError for what is none."""
+    points = 0.0
+    for entry in settings.skew:
+        owner, equals, text = entry.partition("=")
+        if not equals or not -SKEW_MAX <= float(text) <= SKEW_MAX:
+            raise ValueError(f"skew {entry!r} is not EXCHANGE=BP, within {SKEW_MAX:g} basis points")
+        points = float(text) if owner == exchange else points
+    return points
 
 
 def symbols_for(settings: SimulatorSettings, exchange: str, quote: str) -> tuple[str, ...]:

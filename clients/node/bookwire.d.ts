@@ -60,6 +60,65 @@ export class Book {
   averagePrice(action: 'buy' | 'sell', size: number): number | null
 }
 
+export interface Leg {
+  exchange: string
+  /** Of the best level. */
+  price: number
+  /** Of what is taken of the depth. */
+  vwap: number
+  age_ms: number
+}
+
+/** Bought at one exchange, sold at the other, both taker fees paid. Money in the quote asset. */
+export interface Opportunity {
+  symbol: string
+  buy: Leg
+  sell: Leg
+  size: number
+  notional: number
+  profit: number
+  net_bp: number
+  /** All that pays, whatever the capital. */
+  whole: { size: number; notional: number; profit: number }
+  /** Of the older quote, as of now. */
+  age_ms: number
+  confidence: number
+}
+
+export interface ArbMessage {
+  type: 'snapshot'
+  channel: string
+  data: Opportunity[]
+  ts: number
+  left_out?: number
+}
+
+export class Arb {
+  constructor(channel: string)
+  readonly channel: string
+  connected: boolean
+  readonly whole: boolean
+  readonly ts: number
+  readonly leftOut: number
+  readonly snapshots: number
+  apply(message: ArbMessage): void
+  beat(): void
+  /** Connected, and heard of within so many seconds (3). */
+  fresh(within?: number): boolean
+  /** Most profit first; none with a quote older than `maxAge` seconds (3), none while not fresh. */
+  rows(maxAge?: number): Opportunity[]
+}
+
+export interface ArbOptions {
+  depth?: number
+  /** ms; 0: every change. */
+  interval?: number
+  min_bp?: number
+  capital?: number
+  /** s */
+  heartbeat?: number
+}
+
 export interface SubscribeOptions {
   depth?: number
   mode?: 'inc' | 'snapshot'
@@ -89,6 +148,7 @@ export class RefusedError extends Error {
 
 export interface Events {
   book: { book: Book; kind: 'snapshot' | 'delta'; message: BookMessage }
+  arb: { arb: Arb; message: ArbMessage }
   connected: number
   /** retryIn null: closed for good. */
   disconnected: { reason: string; code: number; retryIn: number | null }
@@ -116,6 +176,7 @@ export class Client extends EventTarget {
   on<Name extends keyof Events>(name: Name, handler: (detail: Events[Name]) => void): () => void
   /** Rejects with RefusedError. */
   subscribe(channel: string, options?: SubscribeOptions): Promise<Book>
+  subscribeArb(symbol: string, options?: ArbOptions): Promise<Arb>
   subscribeStatus(): Promise<void>
   unsubscribe(channel: string): Promise<void>
   whole(book: Book): Promise<Book>

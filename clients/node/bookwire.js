@@ -1,8 +1,9 @@
 // One connection that is always wanted: made, watched, made again, its subscriptions with it.
 // Runs where there is a WebSocket: browsers, Node 22 and later, older Node with the package `ws`.
+import { Arb } from './arb.js'
 import { Book, EXCHANGES } from './book.js'
 
-export { Book, EXCHANGES }
+export { Arb, Book, EXCHANGES }
 
 const STEADY_MS = 10_000 // a connection that held so long starts the backoff anew
 const RETRIED = new Set([5, 22]) // unknown symbol, no room: both pass, for instance while a box starts
@@ -25,7 +26,7 @@ async function webSocketClass() {
 }
 
 /**
- * Events: `book` (book, kind, message), `connected` (attempt), `disconnected` ({reason, code, retryIn}),
+ * Events: `book` (book, kind, message), `arb` (arb, message), `connected` (attempt), `disconnected` ({reason, code, retryIn}),
  * `reconnect` (message), `refused` (message), `heartbeat` (message), `status` (message), `message` (anything else).
  * Handlers run at once, inside the reading of the message: no queue grows behind a slow one.
  */
@@ -58,7 +59,8 @@ export class Client extends EventTarget {
   }
 
   get books() {
-    return new Map([...this.#subscriptions].filter(([, each]) => each.book).map(([name, each]) => [name, each.book]))
+    const held = [...this.#subscriptions].filter(([, each]) => each.book instanceof Book)
+    return new Map(held.map(([name, each]) => [name, each.book]))
   }
 
   /** Calls handler with the event's detail; returns the way to stop it. */
@@ -75,6 +77,17 @@ export class Client extends EventTarget {
   async subscribe(channel, { exact = false, ...options } = {}) {
     const request = { op: 'subscribe', channel, mode: 'inc', stamps: true, numbers: exact ? 'string' : 'number', ...options }
     const subscription = { request, book: new Book(channel) }
+    await this.#ask(request, subscription)
+    return subscription.book
+  }
+
+  /**
+   * What pays between two exchanges, both taker fees paid; its Arb. Options: depth, interval (ms), min_bp and capital
+   * (else the box's own). Rejects with RefusedError.
+   */
+  async subscribeArb(symbol, options = {}) {
+    const request = { op: 'subscribe', channel: `arb:${symbol}`, heartbeat: 1, ...options }
+    const subscription = { request, book: new Arb(request.channel) }
     await this.#ask(request, subscription)
     return subscription.book
   }
@@ -243,6 +256,7 @@ export class Client extends EventTarget {
       case 'delta':
         if (!book) return this.#tell(message.channel === 'status' ? 'status' : 'message', message)
         book.apply(message)
+        if (book instanceof Arb) return this.#tell('arb', { arb: book, message })
         return this.#tell('book', { book, kind: message.type, message })
       case 'status':
         return this.#tell('status', message)

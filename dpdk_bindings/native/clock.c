@@ -66,6 +66,16 @@ void bw_clock_calibrate(void) {
     clock->base_ns = ns;
     if (passed < 0 || passed > RATE_NS_MAX) measure_from(clock, cycles, ns);
 }
+
+uint64_t bw_clock_cycles_per_second(void) {
+    const bw_clock *clock = &bw_clock_of_thread;
+    if (!clock->valid_cycles) return 0;
+    return (uint64_t)(((unsigned __int128)1000000000 << 32) / clock->ns_per_cycle);
+}
 #else
 void bw_clock_calibrate(void) {}
+
+uint64_t bw_clock_cycles_per_second(void) {
+    return 0;
+}
 #endif

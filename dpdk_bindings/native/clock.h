@@ -29,6 +29,8 @@ extern _Thread_local bw_clock bw_clock_of_thread __attribute__((tls_model("initi
 
 /* Sets the calling thread's clock by the kernel's. */
 void bw_clock_calibrate(void);
+/* Of the counter that stamps the calling thread's events, as measured; 0: the kernel's clock stamps. */
+uint64_t bw_clock_cycles_per_second(void);
 
 static inline int64_t bw_kernel_wall_ns(void) {
     struct timespec now;

@@ -4,17 +4,18 @@ import { Box } from "./box.js";
 import { console_ } from "./console.js";
 import { depthChart, joined, Ladder, Tops } from "./ladder.js";
 import { Stream } from "./stream.js";
-import { age, make, price, put, Rows } from "./text.js";
+import { age, make, price, put, quantity, Rows } from "./text.js";
 
 const $ = (selector) => document.querySelector(selector);
 const KEPT = "bookwire.choice";
-const CHART_LEVELS = 100;
+const CHART_LEVELS = 400, CHART_MS = 250;
 
 const chosen = { symbol: "BTC-USDT", depth: 15, source: "", ...JSON.parse(localStorage.getItem(KEPT) ?? "{}") };
 const tops = new Tops($("#top-rows")), ladder = new Ladder($("#bids"), $("#asks"));
 const arbRows = new Rows($("#arb-rows"), 7);
-let exchanges = [], numbers = new Map(), link = "connecting", boxStale = "", dirty = true, drawn = -1;
-let all = null, book = null; // the merged book with attribution, and the one in the ladder
+let exchanges = [], numbers = new Map(), names = new Map(), link = "connecting", boxStale = "", dirty = true, drawn = -1;
+let book = null, deep = null; // in the ladder: one exchange's or the merged one with attribution; in the chart
+let charted = 0;
 let carriers = new Map(); // symbol -> exchanges
 const best = new Map(); // exchange -> its book of one level
 
@@ -24,12 +25,13 @@ const stream = new Stream(
     put($("#link"), words).dataset.state = state;
     dirty = true;
   },
-  () => { dirty = true; },
+  () => box.soon(),
 );
 
 const box = new Box((told) => {
   exchanges = told;
   numbers = new Map(told.map((one) => [one.id, one.number]));
+  names = new Map(told.map((one) => [one.id, one.name]));
   fillSources();
   dirty = true;
 }, (words) => {
@@ -41,8 +43,12 @@ const box = new Box((told) => {
 function follow() {
   for (const channel of [...stream.books.keys()]) stream.letGo(channel);
   best.clear();
-  all = stream.follow(`fullbook:${chosen.symbol}`, 4 * Number(chosen.depth));
-  book = chosen.source ? stream.follow(`${chosen.source}:${chosen.symbol}`, Number(chosen.depth)) : all;
+  if (chosen.source) {
+    book = deep = stream.follow(`${chosen.source}:${chosen.symbol}`, CHART_LEVELS);
+  } else {
+    book = stream.follow(`fullbook:${chosen.symbol}`, 4 * Number(chosen.depth));
+    deep = stream.follow(`consbook:${chosen.symbol}`, CHART_LEVELS);
+  }
   followTops();
   localStorage.setItem(KEPT, JSON.stringify(chosen));
   for (const element of document.querySelectorAll("[data-symbol]")) put(element, chosen.symbol);
@@ -51,7 +57,7 @@ function follow() {
 
 // The best level of every exchange that carries the symbol.
 function followTops() {
-  for (const id of carriers.get(chosen.symbol) ?? []) best.set(id, stream.follow(`${id}:${chosen.symbol}`, 1));
+  for (const id of carriers.get(chosen.symbol) ?? []) best.set(id, stream.follow(`${id}:${chosen.symbol}`, 1)); // or what follow() has
 }
 
 function fillSources() {
@@ -87,14 +93,14 @@ async function arbitrage() {
     if (!answer.ok) return;
     const { data } = await answer.json();
     $("#arb-none").hidden = data.length > 0;
-    arbRows.fill(data.slice(0, 12), (one, cells) => {
+    arbRows.fill(data.slice(0, 16), (one, cells) => {
       put(cells[0], one.symbol);
       put(cells[1], `${one.buy.exchange} ${price(one.buy.price)}`);
       put(cells[2], `${one.sell.exchange} ${price(one.sell.price)}`);
-      put(cells[3], String(one.size));
-      put(cells[4], one.net_bp.toFixed(1));
-      put(cells[5], `${one.profit.toFixed(2)} ${one.symbol.split("-").at(-1)}`);
-      put(cells[6], age(one.age_ms));
+      put(cells[3], one.net_bp.toFixed(1));
+      put(cells[4], `${one.profit.toFixed(2)} ${one.symbol.split("-").at(-1)}`);
+      put(cells[5], age(one.age_ms));
+      put(cells[6], quantity(one.size));
     });
   } catch { // the status line tells already when the box does not answer
     $("#arb-none").hidden = false;
@@ -104,13 +110,13 @@ async function arbitrage() {
 
 function draw() {
   requestAnimationFrame(draw);
-  const now = [all, book, ...best.values()].reduce((sum, one) => sum + one.version, 0);
+  charts();
+  const now = [book, ...best.values()].reduce((sum, one) => sum + one.version, 0);
   if (!dirty && now === drawn) return;
   dirty = false;
   drawn = now;
   tops.show(best, exchanges);
-  const shown = ladder.show(book, Number(chosen.depth), numbers, chosen.source);
-  depthChart($("#depth-chart"), joined(book.sorted("bids"), CHART_LEVELS), joined(book.sorted("asks"), CHART_LEVELS));
+  const shown = ladder.show(book, Number(chosen.depth), numbers, names, chosen.source);
   const bid = shown.bids[0]?.[0], ask = shown.asks[0]?.[0];
   const spread = bid && ask ? `${bid} / ${ask}, ${((ask - bid) / (ask + bid) * 2e4).toFixed(2)} bp apart` : book.state || "no levels";
   put($("#spread"), bid > ask ? `${spread}: crossed, different exchanges` : spread);
@@ -118,7 +124,15 @@ function draw() {
   $("#stale").hidden = !old;
   put($("#stale span"), old);
   $("#books").classList.toggle("stale", Boolean(old));
-  box.heat($("#heat"));
+}
+
+// What need not move with every frame.
+function charts() {
+  const now = performance.now();
+  if (now - charted < CHART_MS) return;
+  charted = now;
+  depthChart($("#depth-chart"), joined(deep.sorted("bids"), CHART_LEVELS), joined(deep.sorted("asks"), CHART_LEVELS));
+  box.heat($("#heat"), $("#heat-text"));
   box.latency($("#latency"), $("#latency-text"), $("#latency-of").value);
 }
 
@@ -127,10 +141,10 @@ $("#depth").value = chosen.depth;
 $("#symbol").onchange = (event) => choose("symbol", event.target.value.trim().toUpperCase().replace("/", "-"));
 $("#depth").onchange = (event) => choose("depth", event.target.value);
 $("#source").onchange = (event) => choose("source", event.target.value);
-$("#latency-of").onchange = () => { dirty = true; };
+$("#latency-of").onchange = () => { charted = 0; };
 $("#choice").onsubmit = (event) => event.preventDefault();
-addEventListener("resize", () => { dirty = true; });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { dirty = true; });
+addEventListener("resize", () => { charted = 0; });
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { charted = 0; });
 
 follow();
 console_(chosen.symbol);

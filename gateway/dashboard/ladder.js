@@ -25,7 +25,7 @@ export class Tops {
       put(cells[3], price(one.ask?.[0])).classList.toggle("best", one.ask?.[0] === ask);
       put(cells[4], quantity(one.ask?.[1]));
       const spread = one.bid && one.ask ? (one.ask[0] - one.bid[0]) / (one.ask[0] + one.bid[0]) * 2e4 : NaN;
-      put(cells[5], Number.isNaN(spread) ? "–" : spread.toFixed(2));
+      put(cells[5], Number.isNaN(spread) ? "–" : spread.toFixed(3));
     });
   }
 }
@@ -56,23 +56,27 @@ export function joined(levels, depth) {
 
 export class Ladder {
   constructor(bids, asks) {
-    const bars = (cells) => cells[0].append(make("span", "bar"), document.createTextNode(""));
-    this.sides = { bids: new Rows(bids, 2, bars), asks: new Rows(asks, 2, bars) };
+    const inner = { bids: 2, asks: 0 }; // the price stands at the middle of the page, and so does the bar's foot
+    this.sides = Object.fromEntries([["bids", bids], ["asks", asks]].map(([name, body]) => [name, new Rows(body, 3, (cells) => {
+      cells[0].append(make("span", "bar"), document.createTextNode(""));
+      cells[1].className = "who";
+      cells[inner[name]].classList.add(name === "bids" ? "bid" : "ask");
+    })]));
   }
 
-  show(book, depth, numbers, only) {
+  // names: exchange -> its name.
+  show(book, depth, numbers, names, only) {
     const bids = joined(book.sorted("bids"), depth), asks = joined(book.sorted("asks"), depth);
     const most = Math.max(...bids.map((row) => row[1]), ...asks.map((row) => row[1]), Number.MIN_VALUE);
-    for (const [name, rows, at] of [["bids", bids, [0, 1]], ["asks", asks, [1, 0]]]) {
+    for (const [name, rows] of [["bids", bids], ["asks", asks]]) {
       this.sides[name].fill(rows, ([value, amount, parts], cells, row) => {
-        const [left, right] = cells, bar = left.querySelector(".bar");
-        const text = [quantity(amount), price(value)];
-        write(left, text[at[0]]);
-        put(right, text[at[1]]);
-        (at[0] ? left : right).className = name === "bids" ? "bid" : "ask";
-        row.title = parts.map(([part, exchange]) => `${exchange ?? only} ${quantity(part)}`).join(", ");
-        const colours = parts.map(([part, exchange]) => [100 * part / most, colour(numbers.get(exchange ?? only) ?? 0)]);
-        draw(bar, colours);
+        const text = name === "bids" ? [quantity(amount), price(value)] : [price(value), quantity(amount)];
+        write(cells[0], text[0]);
+        put(cells[2], text[1]);
+        put(cells[1], parts.length > 1 ? `${parts.length} exchanges` : names.get(parts[0][1] ?? only) ?? "");
+        const title = parts.map(([part, exchange]) => `${exchange ?? only} ${quantity(part)}`).join(", ");
+        if (row.title !== title) row.title = title;
+        draw(cells[0].firstChild, parts.map(([part, exchange]) => [100 * part / most, colour(numbers.get(exchange ?? only) ?? 0)]));
       });
     }
     return { bids, asks };
@@ -89,34 +93,45 @@ function draw(bar, parts) {
   while (bar.children.length < parts.length) bar.append(make("i"));
   while (bar.children.length > parts.length) bar.lastChild.remove();
   parts.forEach(([width, shade], at) => {
-    const piece = bar.children[at];
-    piece.style.width = `${width.toFixed(1)}%`;
+    const piece = bar.children[at], wanted = `${width.toFixed(1)}%`;
+    if (piece.style.width !== wanted) piece.style.width = wanted;
+    if (piece.dataset.shade === shade) return;
+    piece.dataset.shade = shade;
     piece.style.setProperty("--colour", shade);
   });
 }
 
+// Cumulated quantity as far from the middle as both sides are known; a side ends where its levels end.
+// Where exchanges cross, the sides overlap.
 export function depthChart(canvas, bids, asks) {
   const { context, width, height } = brush(canvas);
   if (!bids.length || !asks.length) return;
+  const middle = (bids[0][0] + asks[0][0]) / 2;
+  const known = Math.min(middle - bids.at(-1)[0], asks.at(-1)[0] - middle);
+  const reach = Math.max(known, Math.abs(bids[0][0] - asks[0][0]), middle * 1e-6);
   const cumulated = (rows) => {
     let sum = 0;
-    return rows.map(([at, amount]) => [at, sum += amount]);
+    return rows.filter(([at]) => Math.abs(at - middle) <= reach).map(([at, amount]) => [at, sum += amount]);
   };
-  const left = cumulated(bids), right = cumulated(asks);
-  const middle = (left[0][0] + right[0][0]) / 2;
-  const reach = Math.max(middle - left.at(-1)[0], right.at(-1)[0] - middle) || 1;
-  const most = Math.max(left.at(-1)[1], right.at(-1)[1]);
-  const x = (at) => width / 2 + (at - middle) / reach * width / 2, y = (sum) => height - 16 - sum / most * (height - 30);
-  for (const [rows, name] of [[left, "bid"], [right, "ask"]]) {
+  const sides = [["bid", bids, 0], ["ask", asks, width]].map(([name, all, edge]) => {
+    const rows = cumulated(all);
+    return [name, rows, rows.length < all.length ? edge : null];
+  });
+  const most = Math.max(...sides.map(([, rows]) => rows.at(-1)?.[1] ?? 0), Number.MIN_VALUE), floor = height - 18;
+  const x = (at) => width / 2 + (at - middle) / reach * width / 2, y = (sum) => floor - sum / most * (height - 36);
+  for (const [name, rows, edge] of sides) {
+    if (!rows.length) continue;
     context.beginPath();
-    context.moveTo(x(rows[0][0]), height - 16);
+    context.moveTo(x(rows[0][0]), floor);
     let before = 0;
     for (const [at, sum] of rows) {
       context.lineTo(x(at), y(before));
       context.lineTo(x(at), y(sum));
       before = sum;
     }
-    context.lineTo(x(rows.at(-1)[0]), height - 16);
+    const end = edge ?? x(rows.at(-1)[0]);
+    context.lineTo(end, y(before));
+    context.lineTo(end, floor);
     context.fillStyle = context.strokeStyle = ink(name);
     context.globalAlpha = 0.25;
     context.fill();
@@ -124,11 +139,14 @@ export function depthChart(canvas, bids, asks) {
     context.stroke();
   }
   context.fillStyle = ink("soft");
-  context.fillText(price(left.at(-1)[0]), 2, height - 3);
-  context.textAlign = "center";
-  context.fillText(price(Number(middle.toPrecision(10))), width / 2, height - 3);
-  context.textAlign = "right";
-  context.fillText(price(right.at(-1)[0]), width - 2, height - 3);
-  context.fillText(`${quantity(most)} each side`, width - 2, 11);
+  const digits = Math.max(0, Math.min(8, 2 - Math.floor(Math.log10(reach))));
+  const legend = (align, at, value) => {
+    context.textAlign = align;
+    context.fillText(value.toFixed(digits), at, height - 4);
+  };
+  legend("left", 2, middle - reach);
+  legend("center", width / 2, middle);
+  legend("right", width - 2, middle + reach);
   context.textAlign = "left";
+  context.fillText(`up to ${quantity(most)} a side`, 2, 12);
 }

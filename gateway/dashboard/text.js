@@ -1,16 +1,18 @@
 // Numbers and elements as the page shows them.
 
-export const colour = (number) => `hsl(${(number * 137.508) % 360} 62% 52%)`;
+// Neighbours in number differ in hue, those of like hue in lightness.
+export const colour = (number) => `hsl(${((number * 137.508) % 360).toFixed(0)} 62% ${[50, 62, 40][number % 3]}%)`;
 
 export const price = (value) => value === undefined ? "–" : String(value);
 
-// A quantity in at most 7 characters or so, thousands as k.
+// A quantity in at most 7 characters, thousands as k.
 export function quantity(value) {
   if (value === undefined) return "–";
   if (value >= 1e9) return `${(value / 1e9).toPrecision(4)}G`;
   if (value >= 1e6) return `${(value / 1e6).toPrecision(4)}M`;
   if (value >= 1e4) return `${(value / 1e3).toPrecision(4)}k`;
-  return value >= 1 ? value.toFixed(Math.max(0, 4 - Math.floor(Math.log10(value)))) : value.toPrecision(4);
+  if (value >= 1) return value.toFixed(4 - Math.floor(Math.log10(value)));
+  return value < 1e-5 ? value.toExponential(0) : value.toFixed(5);
 }
 
 export function age(ms) {
@@ -69,7 +71,7 @@ export function brush(canvas) {
   const context = canvas.getContext("2d");
   context.setTransform(scale, 0, 0, scale, 0, 0);
   context.clearRect(0, 0, width, height);
-  context.font = "11px system-ui, sans-serif";
+  context.font = "12px system-ui, sans-serif";
   return { context, width, height };
 }
 

@@ -255,6 +255,17 @@ static char *put_trade(char *out, const bw_arb_trade *trade, unsigned quantity_e
     return put_number(out, ",\"profit\":", trade->profit, BW_ARB_MONEY_EXPONENT, quoted);
 }
 
+/* How far the best prices stand apart before fees, hundredths of a basis point of the buyer's, cut. */
+static int64_t row_spread(const bw_arb_row *row) {
+    const bw_arb_leg *buy = &row->leg[BW_ARB_BUY], *sell = &row->leg[BW_ARB_SELL];
+    uint8_t exponent = larger(buy->price_exponent, sell->price_exponent);
+    bw_wide paid = (bw_wide)buy->price * bw_power10(exponent - buy->price_exponent);
+    bw_wide apart = (bw_wide)sell->price * bw_power10(exponent - sell->price_exponent) - paid;
+    while (apart > WIDE_MAX / NET_PER_ONE) apart >>= 1, paid >>= 1;
+    bw_wide spread = paid > 0 ? apart * NET_PER_ONE / paid : INT64_MAX;
+    return spread < INT64_MAX ? (int64_t)spread : INT64_MAX;
+}
+
 char *bw_arb_put_row(char *out, const bw_arb_row *row, const bw_encoding *encoding, uint64_t capital,
                      int64_t now_ns) {
     const char *colon = strchr(encoding->channel, ':');
@@ -266,6 +277,7 @@ char *bw_arb_put_row(char *out, const bw_arb_row *row, const bw_encoding *encodi
     out = put_leg(out, &row->leg[BW_ARB_SELL], encoding, now_ns);
     out = put_text(out, ",");
     out = put_trade(out, &row->trade, row->quantity_exponent, encoding->strings);
+    out = put_number(out, ",\"spread_bp\":", row_spread(row), 2, false);
     out = put_number(out, ",\"net_bp\":", row->net, 2, false);
     out = put_text(out, ",\"whole\":{");
     out = put_trade(out, &row->whole, row->quantity_exponent, encoding->strings);

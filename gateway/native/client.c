@@ -340,6 +340,7 @@ static void client_tick(bw_gateway *gateway, bw_client *client) {
         BW_COUNT(gateway->stats, pings_sent, 1);
         bw_client_put(gateway, client, true, BW_WS_OP_PING, "bookwire", 8);
     }
+    bw_client_tell_pushed(gateway, client);
     if (gateway->heartbeats > 0 && client->state == BW_CLIENT_OPEN && !client->blocked && !client->closing) {
         client_heartbeats(gateway, client);
     }

@@ -8,7 +8,7 @@
 #define UNREAD_QUEUES_MAX 8u
 
 enum command { COMMAND_SEND = 1, COMMAND_SUBSCRIBE, COMMAND_UNSUBSCRIBE, COMMAND_AUTHORISE, COMMAND_CLOSE,
-               COMMAND_SEND_ALL, COMMAND_STOP };
+               COMMAND_SEND_ALL, COMMAND_STOP, COMMAND_PUSH };
 
 static int post(bw_gateway *gateway, bw_pipe_message message, const void *first, size_t first_bytes,
                 const void *second, size_t second_bytes) {
@@ -20,6 +20,10 @@ static int post(bw_gateway *gateway, bw_pipe_message message, const void *first,
 
 int bw_gateway_send(bw_gateway *gateway, uint64_t client, const char *text, uint32_t bytes) {
     return post(gateway, (bw_pipe_message){.type = COMMAND_SEND, .client = client}, text, bytes, NULL, 0);
+}
+
+int bw_gateway_push(bw_gateway *gateway, uint64_t client, const uint8_t *frames, uint32_t bytes) {
+    return post(gateway, (bw_pipe_message){.type = COMMAND_PUSH, .client = client}, frames, bytes, NULL, 0);
 }
 
 int bw_gateway_subscribe(bw_gateway *gateway, uint64_t client, const bw_subscription *subscription,
@@ -61,6 +65,16 @@ static void put_text(bw_gateway *gateway, bw_client *client, const void *text, s
     }
     if (!bw_client_put(gateway, client, false, BW_WS_OP_TEXT, text, bytes))
         bw_client_kill(gateway, client, 1011);
+}
+
+static void push(bw_gateway *gateway, bw_client *client, const uint8_t *frames, uint32_t bytes) {
+    if (client->state != BW_CLIENT_OPEN || client->closing) return; /* its CLOSED event is on the way */
+    if (!bw_queue_put(&client->out, frames, bytes)) return bw_client_kill(gateway, client, 1011);
+    uint64_t messages = 0;
+    for (size_t at = 0; at < bytes; at += bw_frame_bytes(frames + at)) messages++;
+    BW_COUNT(gateway->stats, messages_sent, messages);
+    client->pushes++;
+    bw_client_schedule_flush(gateway, client);
 }
 
 static void run_subscribe(bw_gateway *gateway, bw_client *client, const bw_pipe_message *message,
@@ -107,6 +121,7 @@ static void run(bw_gateway *gateway, const bw_pipe_message *message, const uint8
         client->authorised = true;
         put_text(gateway, client, body, message->body_bytes);
         break;
+    case COMMAND_PUSH: push(gateway, client, body, message->body_bytes); break;
     case COMMAND_CLOSE: bw_client_close(gateway, client, (uint16_t)message->code, (const char *)body); break;
     default: break;
     }

@@ -62,6 +62,27 @@ uint64_t bw_stage_bucket(const bw_segment *segment, uint32_t stage, uint32_t buc
     return atomic_load_explicit(&bw_segment_stats(segment)->stage_ns[stage][bucket], memory_order_relaxed);
 }
 
+bool bw_has_timing(const bw_segment *segment) {
+    return bw_segment_timing(segment) != NULL;
+}
+
+uint64_t bw_busy_ns(const bw_segment *segment) {
+    const bw_timing *timing = bw_segment_timing(segment);
+    return timing ? atomic_load_explicit(&timing->busy_ns, memory_order_relaxed) : 0;
+}
+
+uint64_t bw_budget_bucket(const bw_segment *segment, uint32_t part, uint32_t bucket) {
+    const bw_timing *timing = bw_segment_timing(segment);
+    if (!timing || part >= BW_BUDGET_COUNT || bucket >= BW_HISTOGRAM_BUCKETS) return 0;
+    return atomic_load_explicit(&timing->budget_ns[part][bucket], memory_order_relaxed);
+}
+
+uint64_t bw_gap_bucket(const bw_segment *segment, uint32_t bucket) {
+    const bw_timing *timing = bw_segment_timing(segment);
+    if (!timing || bucket >= BW_HISTOGRAM_BUCKETS) return 0;
+    return atomic_load_explicit(&timing->gap_us[bucket], memory_order_relaxed);
+}
+
 uint64_t bw_histogram_floor(uint32_t bucket) {
     if (bucket < 8) return bucket;
     uint32_t octave = bucket / 8 + 2, step = bucket % 8;

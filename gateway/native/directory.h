@@ -19,6 +19,11 @@ uint32_t bw_counter_count(void);
 const char *bw_counter_name(uint32_t index);
 uint64_t bw_counter_value(const bw_segment *segment, uint32_t index);
 uint64_t bw_stage_bucket(const bw_segment *segment, uint32_t stage, uint32_t bucket);
+/* Of bw_timing; 0 where an older writer has none. */
+bool bw_has_timing(const bw_segment *segment);
+uint64_t bw_busy_ns(const bw_segment *segment);
+uint64_t bw_budget_bucket(const bw_segment *segment, uint32_t part, uint32_t bucket);
+uint64_t bw_gap_bucket(const bw_segment *segment, uint32_t bucket);
 
 /* Smallest ns that falls into a histogram's bucket; inverse of bw_histogram_bucket(). */
 uint64_t bw_histogram_floor(uint32_t bucket);

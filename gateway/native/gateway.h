@@ -20,6 +20,7 @@ enum bw_gateway_event { /* bw_pipe_message.type */
     BW_GATEWAY_REFUSED = 4,  /* client, tag: the subscription that could not be made, body: why */
     BW_GATEWAY_EXCHANGE = 5, /* code: exchange number, tag: 1 up, 0 down, body: why */
     BW_GATEWAY_STOPPED = 6,
+    BW_GATEWAY_PUSHED = 7,   /* client, code: so many pushes are out, nothing waits for the socket */
 };
 
 enum bw_slow { BW_SLOW_CONFLATE, BW_SLOW_RESNAPSHOT, BW_SLOW_DISCONNECT };
@@ -82,6 +83,9 @@ uint32_t bw_gateway_events(bw_gateway *gateway, uint8_t *out, uint32_t room);
 /* Commands. 0, or -EAGAIN when the pipe is full: try again later. `text` is sent as one text message
  * and, for the (un)subscribe commands, before anything else of that subscription. */
 int bw_gateway_send(bw_gateway *gateway, uint64_t client, const char *text, uint32_t bytes);
+/* Whole WebSocket frames as they are; BW_GATEWAY_PUSHED follows once they are handed to the socket, so that
+ * whoever pushes need never have more than that waiting. */
+int bw_gateway_push(bw_gateway *gateway, uint64_t client, const uint8_t *frames, uint32_t bytes);
 int bw_gateway_subscribe(bw_gateway *gateway, uint64_t client, const bw_subscription *subscription,
                          const char *text, uint32_t bytes);
 int bw_gateway_unsubscribe(bw_gateway *gateway, uint64_t client, uint64_t tag, const char *text,

@@ -1,6 +1,8 @@
 /* A market at one depth in one encoding: built, compared and encoded once for all its subscribers. */
 #include "internal.h"
 
+#include "compose.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -326,31 +328,15 @@ void bw_group_emit(bw_gateway *gateway, bw_group *group) {
     bw_view_input input[BW_EXCHANGES_MAX];
     uint32_t inputs = group_inputs(group, input);
     if (group->arb) return emit_arb(gateway, group, input, inputs);
-    bw_view *view = &group->view, *fresh = &group->fresh;
-    fresh->price_exponent = view->price_exponent;
-    fresh->quantity_exponent = view->quantity_exponent;
-    bw_view_build(fresh, group->encoding.kind, input, inputs);
-    bool rescaled = fresh->price_exponent != view->price_exponent ||
-                    fresh->quantity_exponent != view->quantity_exponent;
-    if (rescaled) bw_view_rescale(view, fresh->price_exponent, fresh->quantity_exponent);
-    bool turned = group->encoding.kind == BW_VIEW_SINGLE && group->shown_live != (inputs > 0);
-    bool snapshot = !group->deltas || turned || (rescaled && group->encoding.format == BW_FORMAT_BINARY);
-    bw_message message = {.kind = snapshot ? BW_PUSH_SNAPSHOT : BW_PUSH_DELTA,
-                          .price_exponent = fresh->price_exponent,
-                          .quantity_exponent = fresh->quantity_exponent,
-                          .stamps = group->market->stamps};
-    for (uint32_t side = 0; side < BW_SIDES; side++) {
-        message.level[side] = snapshot ? fresh->level[side] : gateway->change[side];
-        message.count[side] =
-            snapshot ? fresh->count[side]
-                     : bw_view_diff(view, fresh, group->encoding.kind, side, gateway->change[side]);
-    }
-    bool binary_rescaled = rescaled && group->encoding.format == BW_FORMAT_BINARY;
-    bool same = snapshot ? !turned && !binary_rescaled && bw_view_equal(view, fresh)
-                         : message.count[0] + message.count[1] == 0;
-    if (snapshot || rescaled) bw_history_restart(group);
-    if (same) return;
-    for (uint32_t side = 0; !snapshot && side < BW_SIDES; side++) {
+    bw_composition step = {.encoding = &group->encoding, .view = &group->view, .fresh = &group->fresh,
+                           .change = gateway->change, .deltas = group->deltas,
+                           .turned = group->encoding.kind == BW_VIEW_SINGLE &&
+                                     group->shown_live != (inputs > 0)};
+    bw_message message = {.stamps = group->market->stamps};
+    bool changed = bw_compose(&step, input, inputs, &message);
+    if (step.restarts) bw_history_restart(group);
+    if (!changed) return;
+    for (uint32_t side = 0; message.kind == BW_PUSH_DELTA && side < BW_SIDES; side++) {
         bw_history_add(group, side, message.level[side], message.count[side]);
     }
     uint8_t *frame;

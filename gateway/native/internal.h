@@ -169,6 +169,7 @@ struct bw_client {
     int64_t request_ns;   /* when it was last filled */
     uint8_t address[16];
     bool loopback;
+    uint32_t pushes; /* whose BW_GATEWAY_PUSHED was not posted yet */
     bw_sub *subs;
     uint32_t sub_count;
 };
@@ -279,6 +280,7 @@ bool bw_status_snapshot(bw_gateway *gateway, bw_queue *out, uint64_t conflated);
 /* send.c */
 void bw_group_flush(bw_gateway *gateway, bw_group *group);
 void bw_client_flush(bw_gateway *gateway, bw_client *client);
+void bw_client_tell_pushed(bw_gateway *gateway, bw_client *client);
 void bw_client_schedule_flush(bw_gateway *gateway, bw_client *client);
 bool bw_client_put(bw_gateway *gateway, bw_client *client, bool urgent, enum bw_ws_opcode opcode,
                    const void *payload, size_t bytes);

@@ -240,6 +240,14 @@ static bw_sub *next_behind(const bw_client *client) {
     return NULL;
 }
 
+/* Once nothing waits for the socket; again with the next tick where Python is too far behind to be told. */
+void bw_client_tell_pushed(bw_gateway *gateway, bw_client *client) {
+    if (client->pushes == 0 || client->blocked || bw_queue_bytes(&client->out) > 0) return;
+    bw_pipe_message told = {
+        .type = BW_GATEWAY_PUSHED, .client = bw_client_id(client), .code = client->pushes};
+    if (bw_pipe_put(&gateway->event, told, NULL, 0, NULL, 0, true)) client->pushes = 0;
+}
+
 /* Everything pending for one client, until it is all gone or the socket is full. */
 void bw_client_flush(bw_gateway *gateway, bw_client *client) {
     if (client->state < BW_CLIENT_HTTP || client->state == BW_CLIENT_DEAD) return;
@@ -270,6 +278,7 @@ void bw_client_flush(bw_gateway *gateway, bw_client *client) {
         }
     }
     if (client->blocked) client_unblock(client);
+    bw_client_tell_pushed(gateway, client);
     if (!client->closing) return;
     if (client->tls) bw_tls_shutdown(client->tls);
     shutdown(client->fd, SHUT_WR); /* its end of stream ends it, or our patience does */

@@ -295,6 +295,21 @@ static void take_early(bw_engine *engine) {
     }
 }
 
+void bw_engine_reading(bw_engine *engine, int64_t read_ns) {
+    engine->read_ns = read_ns;
+}
+
+/* A message is measured whole or not at all: one that publishes nothing leaves its turn to the next. */
+static void measure(bw_engine *engine, int64_t receive_ns, int64_t plaintext_ns) {
+    bw_measured *measured = &engine->measured;
+    measured->on = true;
+    measured->until = 1;
+    measured->receive_ns = receive_ns;
+    measured->read_ns = engine->read_ns;
+    measured->plaintext_ns = plaintext_ns;
+    measured->message_ns = bw_wall_ns();
+}
+
 void bw_engine_frame(bw_engine *engine, uint32_t connection, const char *text, size_t bytes,
                      int64_t receive_ns,
                      int64_t plaintext_ns) {
@@ -302,6 +317,8 @@ void bw_engine_frame(bw_engine *engine, uint32_t connection, const char *text, s
     bw_decoder *decoder = engine->decoder;
     bw_count(&engine->stats->messages, 1);
     bw_count(&engine->stats->bytes, bytes);
+    engine->measured.on = false;
+    if (--engine->measured.until == 0) measure(engine, receive_ns, plaintext_ns);
     if (plan->text_heartbeat_bytes && bytes == plan->text_heartbeat_bytes &&
         memcmp(text, plan->text_heartbeat, bytes) == 0) {
         bw_count(&engine->stats->heartbeats, 1);
@@ -314,6 +331,7 @@ void bw_engine_frame(bw_engine *engine, uint32_t connection, const char *text, s
     if (plan->continuity == BW_CONTINUITY_CONNECTION && !counts_on(engine, connection, receive_ns)) return;
     bw_update update = {.receive_ns = receive_ns, .decoded_ns = bw_wall_ns()};
     take_items(engine, connection, bytes, &update);
+    engine->measured.on = false;
     if (engine->bound) take_early(engine);
     int64_t decoded_ns = update.decoded_ns;
     uint64_t plaintext = receive_ns && plaintext_ns > receive_ns ? (uint64_t)(plaintext_ns - receive_ns) : 0;

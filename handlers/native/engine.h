@@ -60,6 +60,10 @@ void bw_engine_connection_down(bw_engine *engine, uint32_t connection, uint32_t 
 void bw_engine_frame(bw_engine *engine, uint32_t connection, const char *text, size_t bytes,
                      int64_t receive_ns, int64_t plaintext_ns);
 
+/* From now on frames are of bytes that TCP had put in order at that time, which a loop past the kernel
+ * knows, and `receive_ns` is when a frame of them came; 0: `receive_ns` is that time too (sockets). */
+void bw_engine_reading(bw_engine *engine, int64_t read_ns);
+
 /* For loops that spin: takes what bw_engine_rehearse() needs. False when memory is short. */
 bool bw_engine_prepare_rehearsal(bw_engine *engine);
 /* Runs a text message that was taken before once more, to keep code and data near; changes nothing that

@@ -129,6 +129,38 @@ static inline void note_stage(bw_engine *engine, enum bw_stage stage, int64_t fr
     bw_count(&engine->stats->stage_ns[stage][bw_histogram_bucket(ns)], 1);
 }
 
+static inline void note_budget(bw_engine *engine, enum bw_budget part, int64_t from_ns, int64_t to_ns) {
+    uint64_t ns = to_ns > from_ns ? (uint64_t)(to_ns - from_ns) : 0;
+    bw_count(&engine->timing->budget_ns[part][bw_histogram_bucket(ns)], 1);
+}
+
+/* The record of the message that is measured is visible: each border from the one before it. */
+static void note_measured(bw_engine *engine, int64_t decoded_ns, int64_t applied_ns, int64_t visible_ns) {
+    bw_measured *measured = &engine->measured;
+    int64_t read_ns = measured->read_ns;
+    measured->on = false;
+    measured->until = BW_BUDGET_EVERY;
+    if (read_ns) note_budget(engine, BW_BUDGET_TCP, measured->receive_ns, read_ns);
+    else read_ns = measured->receive_ns;
+    note_budget(engine, BW_BUDGET_TLS, read_ns, measured->plaintext_ns);
+    note_budget(engine, BW_BUDGET_WEBSOCKET, measured->plaintext_ns, measured->message_ns);
+    note_budget(engine, BW_BUDGET_DECODE, measured->message_ns, decoded_ns);
+    note_budget(engine, BW_BUDGET_BOOK, decoded_ns, applied_ns);
+    note_budget(engine, BW_BUDGET_RING, applied_ns, visible_ns);
+}
+
+/* How long a book that had been LIVE was not. */
+static void note_gap(bw_engine *engine, bw_tracked *tracked, uint32_t old_state, uint32_t state,
+                     int64_t now_ns) {
+    if (old_state == BW_BOOK_LIVE && state != BW_BOOK_LIVE) {
+        tracked->left_live_ns = now_ns;
+    } else if (state == BW_BOOK_LIVE && tracked->left_live_ns) {
+        int64_t ns = now_ns > tracked->left_live_ns ? now_ns - tracked->left_live_ns : 0;
+        bw_count(&engine->timing->gap_us[bw_histogram_bucket((uint64_t)ns / 1000)], 1);
+        tracked->left_live_ns = 0;
+    }
+}
+
 /* Fills what all records have from the book as it now is. */
 static void fill_record(bw_record *record, const bw_tracked *tracked, enum bw_record_type type) {
     const bw_book *book = tracked->book;
@@ -153,7 +185,8 @@ static void finish(bw_engine *engine, bw_tracked *tracked, const bw_update *upda
                    uint32_t changes[2], uint32_t state, uint32_t reason) {
     bw_book *book = tracked->book;
     uint32_t old_state = book->state, old_reason = book->reason;
-    bool differs = old_state != state || old_reason != reason;
+    bool differs = old_state != state || old_reason != reason, measured = engine->measured.on;
+    int64_t applied_ns = measured ? bw_wall_ns() : 0;
     book->sequence++;
     book->venue_sequence = (uint64_t)update->ids.last;
     book->updates++;
@@ -171,10 +204,13 @@ static void finish(bw_engine *engine, bw_tracked *tracked, const bw_update *upda
     if (!record) record = bw_record_reserve(engine->shm, 0);
     fill_record(record, tracked, type);
     bw_record_commit(engine->shm, record, changes[0], changes[1], now_ns);
+    if (measured) note_measured(engine, update->decoded_ns, applied_ns, bw_wall_ns());
     note_stage(engine, BW_STAGE_DECODED_TO_PUBLISHED, update->decoded_ns, now_ns);
     note_stage(engine, BW_STAGE_RECEIVE_TO_PUBLISHED, update->receive_ns, now_ns);
     engine->published++;
-    if (differs) bw_tell(engine, BW_EVENT_BOOK_STATE, tracked, reason, state, old_state, update->receive_ns);
+    if (!differs) return;
+    note_gap(engine, tracked, old_state, state, update->receive_ns);
+    bw_tell(engine, BW_EVENT_BOOK_STATE, tracked, reason, state, old_state, update->receive_ns);
 }
 
 static uint8_t verified_by_rule(const bw_engine *engine) {
@@ -330,5 +366,6 @@ void bw_publish_state(bw_engine *engine, bw_tracked *tracked, uint32_t state, ui
     bw_record *record = bw_record_reserve(engine->shm, 0);
     fill_record(record, tracked, BW_RECORD_STATE);
     bw_record_commit(engine->shm, record, 0, 0, now_ns);
+    note_gap(engine, tracked, old, state, now_ns);
     bw_tell(engine, BW_EVENT_BOOK_STATE, tracked, reason, state, old, now_ns);
 }

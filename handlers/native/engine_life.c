@@ -60,6 +60,8 @@ bw_engine *bw_engine_new(const bw_engine_spec *spec, char *error, uint32_t error
     engine->shm = spec->shm;
     engine->events = spec->events;
     engine->stats = bw_shm_writer_stats(spec->shm);
+    engine->timing = bw_shm_writer_timing(spec->shm);
+    engine->measured.until = BW_BUDGET_EVERY;
     engine->store = bw_shm_writer_store(spec->shm);
     engine->book_capacity = bw_shm_writer_header(spec->shm)->book_capacity;
     engine->connections_max = spec->connections_max;

@@ -34,6 +34,7 @@ typedef struct bw_tracked {
     uint32_t crossed_run;
     uint32_t verified_run;    /* right checksums since the snapshot */
     uint32_t wrong_run;       /* repairs refuted by a checksum, without a time of quiet between */
+    int64_t left_live_ns;     /* 0: it is LIVE, or never was */
     uint32_t quantity_ceiling; /* the book's quantities never get more decimals than these */
     uint32_t scale[2];        /* decimals of the integers that stand for prices and quantities, 0: plain */
     bw_name symbol;
@@ -61,11 +62,21 @@ typedef struct bw_update {
 
 typedef struct bw_rehearsal bw_rehearsal;
 
+/* The stamps of the message that is measured; see enum bw_budget. */
+typedef struct bw_measured {
+    bool on;        /* this message, and nothing of it was published yet */
+    uint32_t until; /* messages, this one included */
+    int64_t receive_ns, read_ns, plaintext_ns, message_ns;
+} bw_measured;
+
 struct bw_engine {
     const bw_plan *plan;
     bw_shm_writer *shm;
     bw_event_ring *events;
     bw_stats *stats;
+    bw_timing *timing;
+    bw_measured measured;
+    int64_t read_ns; /* when the bytes that are now read were in order, 0: when they were received */
     bw_book_store *store;
     bw_decoder *decoder;
     bw_pending *pending;

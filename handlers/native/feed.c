@@ -77,6 +77,7 @@ bw_feed *bw_feed_new(const bw_feed_spec *spec, char *error, uint32_t error_bytes
     feed->poll = spec->poll;
     feed->cpu = spec->cpu;
     feed->connections_max = spec->connections_max;
+    feed->timing = bw_shm_writer_timing(spec->shm);
     feed->host.stats = bw_shm_writer_stats(spec->shm);
     feed->host.raw = spec->raw;
     feed->host.message_bytes_max = spec->message_bytes_max;
@@ -201,6 +202,8 @@ static void housekeeping(bw_feed *feed, int64_t now_ns) {
     if (now_ns - feed->housekept_ns < HOUSEKEEPING_NS && now_ns >= feed->housekept_ns) return;
     feed->housekept_ns = now_ns;
     bw_clock_calibrate();
+    atomic_store_explicit(&feed->timing->cycles_per_second, bw_clock_cycles_per_second(),
+                          memory_order_relaxed);
     atomic_store_explicit(&feed->header->heartbeat_ns, (uint64_t)now_ns, memory_order_relaxed);
     atomic_store_explicit(&feed->host.stats->loop_turns, feed->turns, memory_order_relaxed);
     atomic_store_explicit(&feed->host.stats->events_dropped, bw_feed_events_dropped(feed),
@@ -237,8 +240,15 @@ static void rehearse(bw_feed *feed, int64_t now_ns) {
     }
 }
 
-static int64_t turn_busy(bw_feed *feed) {
+static void count_busy(bw_feed *feed, int64_t began_ns) {
+    int64_t ns = bw_wall_ns() - began_ns;
+    if (ns > 0) atomic_fetch_add_explicit(&feed->timing->busy_ns, (uint64_t)ns, memory_order_relaxed);
+}
+
+/* *worked: a connection had a message, or ended. */
+static int64_t turn_connections(bw_feed *feed, bool *worked) {
     int64_t now_ns = bw_wall_ns();
+    if (feed->host.network) bw_engine_reading(feed->host.engine, now_ns);
     for (uint32_t i = 0; i < feed->connections_max; i++) {
         bw_connection *connection = &feed->connection[i];
         if (connection->view.state == BW_CONNECTION_FREE) continue;
@@ -247,9 +257,17 @@ static int64_t turn_busy(bw_feed *feed) {
         if (turn != BW_TURN_OVER && connection->view.messages == before) continue;
         bw_shm_writer_ring_bells(feed->shm);
         feed->worked_ns = now_ns;
+        *worked = true;
     }
     if (now_ns - feed->worked_ns > REHEARSE_NS) rehearse(feed, now_ns);
     take_commands(feed, now_ns);
+    return now_ns;
+}
+
+static int64_t turn_busy(bw_feed *feed) {
+    bool worked = false;
+    int64_t now_ns = turn_connections(feed, &worked);
+    if (worked) count_busy(feed, now_ns);
     return now_ns;
 }
 
@@ -269,6 +287,7 @@ static int64_t turn_epoll(bw_feed *feed, uint64_t *more) {
         ssize_t got = read(feed->wake_fd, &wakes, sizeof wakes);
         (void)got;
     }
+    bool worked = turn != 0;
     while (turn) {
         uint32_t id = (uint32_t)__builtin_ctzll(turn);
         turn &= turn - 1;
@@ -276,6 +295,7 @@ static int64_t turn_epoll(bw_feed *feed, uint64_t *more) {
         watch(feed, id);
         bw_shm_writer_ring_bells(feed->shm);
     }
+    if (worked) count_busy(feed, now_ns);
     take_commands(feed, now_ns);
     return now_ns;
 }
@@ -284,9 +304,12 @@ static int64_t turn_epoll(bw_feed *feed, uint64_t *more) {
  * was asked for) a network that stays silent is asked some thousand times a second only. */
 static int64_t turn_network(bw_feed *feed) {
     bw_network *network = feed->host.network;
+    int64_t began_ns = bw_wall_ns();
     uint32_t frames = network->ops->poll(network);
-    int64_t now_ns = turn_busy(feed);
+    bool worked = frames > 0;
+    int64_t now_ns = turn_connections(feed, &worked);
     network->ops->flush(network);
+    if (worked) count_busy(feed, began_ns);
     feed->idle_turns = frames ? 0 : feed->idle_turns + 1;
     if (feed->poll == BW_POLL_EPOLL && feed->idle_turns > IDLE_TURNS) {
         struct pollfd wake = {.fd = feed->wake_fd, .events = POLLIN};

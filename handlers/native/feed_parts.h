@@ -44,6 +44,7 @@ struct bw_feed {
     bw_command_ring commands;
     bw_shm_writer *shm;
     bw_shm_header *header;
+    bw_timing *timing;
     uint32_t poll;
     int32_t cpu;
     uint32_t connections_max;

@@ -137,7 +137,9 @@ enum bw_continuity {
     BW_CONTINUITY_COVERS,     /* FIRST <= last + 1 <= LAST (FIRST <= last: a jump) */
     BW_CONTINUITY_RISES,      /* last < LAST; LAST == last once more the same; below out of order: a gap */
     BW_CONTINUITY_JUMPS,      /* last < LAST (last + 1 < LAST: a jump); one that was jumped over and then
-                               * comes is a gap, others from LAST on down were there before */
+                               * comes is a gap, others from LAST on down were there before. No
+                               * waiting for the missing one: where ids skip, each skip would hold the
+                               * book back, and none was ever seen to come late */
 };
 /* BY_SIZE: a whole number is of the unit in which it lies between 1973 and 5138. */
 enum bw_time_format {

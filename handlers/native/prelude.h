@@ -4,6 +4,7 @@
 #include "feed.h"
 #include "crc32c.h"
 #include "history.h"
+#include "played.h"
 #include "journal.h"
 #include "plan.h"
 #include "shm_layout.h"

@@ -35,7 +35,7 @@ __attribute__((format(printf, 3, 4))) static bool refuse(char *error, uint32_t e
 /* -- layout ------------------------------------------------------------------------------------ */
 
 typedef struct plan_of {
-    uint64_t symbol, book, directory, chunk, ring, stats, bytes;
+    uint64_t symbol, book, directory, chunk, ring, stats, timing, bytes;
     uint32_t chunks;
 } plan_of;
 
@@ -53,7 +53,8 @@ static plan_of lay_out(const bw_shm_spec *spec) {
                                               sizeof(bw_directory_entry));
     plan.ring = page_up(plan.chunk + plan.chunks * sizeof(bw_chunk));
     plan.stats = page_up(plan.ring + spec->ring_bytes);
-    plan.bytes = page_up(plan.stats + sizeof(bw_stats));
+    plan.timing = page_up(plan.stats + sizeof(bw_stats));
+    plan.bytes = page_up(plan.timing + sizeof(bw_timing));
     return plan;
 }
 
@@ -179,6 +180,7 @@ static void fill_header(bw_shm_header *header, const bw_shm_spec *spec, const pl
     header->ring_offset = plan->ring;
     header->ring_bytes = spec->ring_bytes;
     header->stats_offset = plan->stats;
+    header->timing_offset = plan->timing;
     atomic_store(&header->heartbeat_ns, header->generation);
     atomic_store(&header->state, BW_SEGMENT_STARTING);
 }
@@ -200,6 +202,8 @@ static bw_shm_writer *map_segment(int fd, const bw_shm_spec *spec, const plan_of
     uint8_t *bytes = base;
     writer->header = base;
     writer->stats = (void *)(bytes + plan->stats);
+    writer->timing = (void *)(bytes + plan->timing);
+    writer->timing->budget_every = BW_BUDGET_EVERY;
     writer->symbol = (void *)(bytes + plan->symbol);
     writer->ring = bytes + plan->ring;
     writer->ring_mask = spec->ring_bytes - 1;

@@ -5,7 +5,7 @@
  * All integers are little-endian and naturally aligned. Times are ns since the Unix epoch, prices
  * and quantities are integer mantissas: value = mantissa / 10^exponent, exponents per book.
  *
- *   header | symbols[book_capacity] | books[book_capacity] | directories | chunks | ring | stats
+ *   header | symbols[book_capacity] | books[book_capacity] | directories | chunks | ring | stats | timing
  *
  * Reading a book: take `version`, wait while odd, copy, take it again; equal means untorn. Never wait
  * without looking at the writer (`heartbeat_ns`, `writer_pid`): a writer killed inside a write leaves
@@ -202,6 +202,26 @@ typedef struct bw_stats {
     _Atomic uint64_t stage_ns[BW_STAGE_COUNT][BW_HISTOGRAM_BUCKETS];
 } bw_stats;
 
+/* Where a message's time goes, from border to border. One message in BW_BUDGET_EVERY is measured. */
+#define BW_BUDGET_EVERY 8u
+enum bw_budget {
+    BW_BUDGET_TCP,       /* frame taken in a burst -> its bytes in order (past the kernel only) */
+    BW_BUDGET_TLS,       /* bytes in order, or read() returned -> plaintext, copied to where it stays */
+    BW_BUDGET_WEBSOCKET, /* plaintext -> whole message, inflated, its text checked */
+    BW_BUDGET_DECODE,    /* message -> levels and ids */
+    BW_BUDGET_BOOK,      /* levels and ids -> book changed and proved */
+    BW_BUDGET_RING,      /* book changed -> record visible */
+    BW_BUDGET_COUNT
+};
+typedef struct bw_timing {
+    _Atomic uint64_t cycles_per_second; /* of the counter that stamps, as measured; 0: another clock stamps */
+    uint64_t budget_every;
+    _Atomic uint64_t busy_ns; /* of turns that received something: a loop that spins is at work only then */
+    uint64_t reserved[5];
+    _Atomic uint64_t budget_ns[BW_BUDGET_COUNT][BW_HISTOGRAM_BUCKETS]; /* buckets as of stage_ns */
+    _Atomic uint64_t gap_us[BW_HISTOGRAM_BUCKETS]; /* how long a book that had been LIVE was not; as above */
+} bw_timing;
+
 typedef struct bw_shm_header {
     char magic[8];
     uint32_t layout_version;
@@ -227,6 +247,7 @@ typedef struct bw_shm_header {
     alignas(64) _Atomic uint64_t heartbeat_ns;
     _Atomic uint32_t state;      /* enum bw_segment_state */
     _Atomic uint32_t book_count; /* books below it are set up and stay */
+    uint64_t timing_offset;      /* 0: the writer is older than bw_timing */
 
     alignas(64) _Atomic uint64_t ring_head; /* bytes ever published */
     _Atomic uint64_t ring_reserved;         /* bytes ever claimed by the writer, >= ring_head */
@@ -238,6 +259,7 @@ _Static_assert(sizeof(bw_directory_entry) == 16, "layout");
 _Static_assert(sizeof(bw_symbol) == 128, "layout");
 _Static_assert(sizeof(bw_record) == 80, "layout");
 _Static_assert(sizeof(bw_book) % 64 == 0, "layout");
+_Static_assert(sizeof(bw_timing) % 64 == 0, "layout");
 _Static_assert(sizeof(bw_shm_header) <= BW_SHM_HEADER_BYTES, "layout");
 
 #endif

@@ -39,7 +39,8 @@ static const char *what_is_wrong(const bw_shm_header *header, uint64_t file_byte
         !fits(header->directory_offset, sides, sizeof(bw_directory_entry), file_bytes) ||
         !fits(header->chunk_offset, header->chunk_capacity, sizeof(bw_chunk), file_bytes) ||
         !fits(header->ring_offset, header->ring_bytes, 1, file_bytes) ||
-        !fits(header->stats_offset, 1, sizeof(bw_stats), file_bytes))
+        !fits(header->stats_offset, 1, sizeof(bw_stats), file_bytes) ||
+        (header->timing_offset && !fits(header->timing_offset, 1, sizeof(bw_timing), file_bytes)))
         return "damaged: parts lie outside of it";
     if (header->ring_bytes < BW_RECORD_BYTES_MAX || header->ring_bytes & (header->ring_bytes - 1))
         return "damaged: impossible ring";
@@ -58,6 +59,7 @@ static void take_layout(bw_segment *segment, const bw_shm_header *header) {
     segment->chunk = (const void *)(segment->base + header->chunk_offset);
     segment->ring = segment->base + header->ring_offset;
     segment->stats = (const void *)(segment->base + header->stats_offset);
+    if (header->timing_offset) segment->timing = (const void *)(segment->base + header->timing_offset);
 }
 
 static bw_segment *free_segment(bw_segment *segment) {
@@ -130,6 +132,10 @@ const bw_book *bw_segment_book(const bw_segment *segment, uint32_t book) {
 
 const bw_stats *bw_segment_stats(const bw_segment *segment) {
     return segment->stats;
+}
+
+const bw_timing *bw_segment_timing(const bw_segment *segment) {
+    return segment->timing;
 }
 
 /* -- life -------------------------------------------------------------------------------------- */

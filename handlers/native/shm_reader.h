@@ -30,6 +30,7 @@ const bw_shm_header *bw_segment_header(const bw_segment *segment);
 const bw_symbol *bw_segment_symbol(const bw_segment *segment, uint32_t book);
 const bw_book *bw_segment_book(const bw_segment *segment, uint32_t book);
 const bw_stats *bw_segment_stats(const bw_segment *segment);
+const bw_timing *bw_segment_timing(const bw_segment *segment); /* NULL: an older writer's */
 
 /* False when the writer closed the segment, its process is gone, or its loop has not turned for
  * `patience_ns`. Costs a load while the heartbeat is fresh. */

@@ -28,6 +28,7 @@ struct bw_segment {
     const bw_chunk *chunk;
     const uint8_t *ring;
     const bw_stats *stats;
+    const bw_timing *timing; /* or NULL */
     bw_reader_scratch *scratch;
     char *path;
     int fd;

@@ -18,6 +18,10 @@ bw_stats *bw_shm_writer_stats(bw_shm_writer *writer) {
     return writer->stats;
 }
 
+bw_timing *bw_shm_writer_timing(bw_shm_writer *writer) {
+    return writer->timing;
+}
+
 bw_book_store *bw_shm_writer_store(bw_shm_writer *writer) {
     return &writer->store;
 }

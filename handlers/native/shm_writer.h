@@ -29,6 +29,7 @@ uint64_t bw_shm_bytes_needed(const bw_shm_spec *spec);
 
 bw_shm_header *bw_shm_writer_header(bw_shm_writer *writer);
 bw_stats *bw_shm_writer_stats(bw_shm_writer *writer);
+bw_timing *bw_shm_writer_timing(bw_shm_writer *writer);
 bw_book_store *bw_shm_writer_store(bw_shm_writer *writer);
 bw_book *bw_shm_writer_book(bw_shm_writer *writer, uint32_t book);
 

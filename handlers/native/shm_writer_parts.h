@@ -20,6 +20,7 @@ struct bw_shm_writer {
     bw_book_store store;
     bw_shm_header *header;
     bw_stats *stats;
+    bw_timing *timing;
     bw_symbol *symbol;
     uint8_t *ring;
     uint64_t ring_mask;

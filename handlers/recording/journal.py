@@ -27,6 +27,7 @@ from handlers.shm import Book, Segment
 SUFFIX = ".bwj"
 VERSION = 1
 RESETS_A_SPAN = 4096
+HEAD_BYTES = int(ffi.sizeof("bw_journal_block"))
 
 
 class BlockType(IntEnum):
@@ -61,6 +62,11 @@ class Block:
     time_ns: int
     items: int
     payload: memoryview
+
+    @property
+    def end(self) -> int:
+        """Byte in the file where the next one begins."""
+        return self.at + HEAD_BYTES + (len(self.payload) + 7) // 8 * 8
 
     def json(self) -> dict[str, Any]:
         """Of FILE, GAP and END."""
@@ -108,25 +114,37 @@ class JournalFile:
 
     def __iter__(self) -> Iterator[Block]:
         self.flaws = []
-        base, size = ffi.from_buffer("uint8_t[]", self._data), self.bytes
-        head, view = ffi.new("bw_journal_block *"), memoryview(self._data)
         at = 0
-        while (found := lib.bw_journal_look(base, size, at, head)) != lib.BW_BLOCK_END:
-            payload = at + ffi.sizeof("bw_journal_block")
-            if found == lib.BW_BLOCK_OK:
-                yield Block(
-                    BlockType(head.type), at, head.book, head.number, head.generation, head.position,
-                    head.time_ns, head.items, view[payload : payload + head.payload_bytes],
-                )  # fmt: skip
-                at = payload + (head.payload_bytes + 7) // 8 * 8
+        while (found := self.look(at))[0] != lib.BW_BLOCK_END:
+            result, block = found
+            if block is not None:
+                yield block
+                at = block.end
                 continue
-            next_at = int(lib.bw_journal_find(base, size, at + 8))
-            torn = next_at == size
-            what = "the payload's checksum is wrong" if found == lib.BW_BLOCK_DAMAGED else "no block's header"
-            if torn and found == lib.BW_BLOCK_TORN:
+            next_at = self.find(at + 8)
+            torn = next_at == self.bytes
+            damaged = result == lib.BW_BLOCK_DAMAGED
+            what = "the payload's checksum is wrong" if damaged else "no block's header"
+            if torn and result == lib.BW_BLOCK_TORN:
                 what = "the file ends inside a block"
             self.flaws.append(Flaw(at, next_at - at, torn, what))
             at = next_at
+
+    def look(self, at: int) -> tuple[int, Block | None]:
+        """enum bw_block of what stands at a byte, and the block if it proves itself."""
+        head, view = ffi.new("bw_journal_block *"), memoryview(self._data)
+        found = int(lib.bw_journal_look(ffi.from_buffer("uint8_t[]", self._data), self.bytes, at, head))
+        if found != lib.BW_BLOCK_OK:
+            return found, None
+        payload = at + HEAD_BYTES
+        return found, Block(
+            BlockType(head.type), at, head.book, head.number, head.generation, head.position,
+            head.time_ns, head.items, view[payload : payload + head.payload_bytes],
+        )  # fmt: skip
+
+    def find(self, at: int) -> int:
+        """Where the next sound header stands, from a byte on; the file's length if nowhere."""
+        return int(lib.bw_journal_find(ffi.from_buffer("uint8_t[]", self._data), self.bytes, at))
 
 
 class JournalWriter:

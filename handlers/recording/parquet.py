@@ -7,6 +7,7 @@ Needs pyarrow (the extra ``history``).
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections import defaultdict
 from collections.abc import Iterator
@@ -19,22 +20,18 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from handlers import shm_layout as layout
-from handlers._ffi import ffi, lib
+from handlers._ffi import lib
 from handlers.errors import UnavailableError
 from handlers.logs import Log
 from handlers.recording.journal import Block, BlockType, JournalFile, files_of
+from handlers.rows import SNAPSHOT, TYPES, BookRows
 from handlers.shm_layout import BookState, Reason
 
 HOUR_NS = 3_600_000_000_000
 SNAPSHOT_NS = 60_000_000_000  # a whole book into the rows so often
-ROWS = 1 << 16
-LEVELS = 1 << 20
 ROW_GROUP = 1 << 16
 DONE = ".done"
-SNAPSHOT = 0  # type of a row that holds a whole book; others are RecordType
-TYPES = ("snapshot", "update", "reset", "state")
-ROW = layout.struct("bw_row")
+LOCK_NAME = "parquet.lock"
 
 
 def arrow() -> Any:
@@ -77,31 +74,29 @@ class _Gatherer:
         self.rows: dict[tuple[str, int], _Rows] = defaultdict(_Rows)
         self.last: dict[str, int] = {}
         self.generation = 0
-        self._history: Any = None
+        self._books: BookRows | None = None
         self._why: list[dict[str, Any]] = []
         self._next_copy_ns = 0
-        self._room = np.zeros(ROWS, ROW), np.zeros(LEVELS, layout.LEVEL)
         blocks = list(file)
         try:
             self._start(blocks)
             for block in blocks:
                 self._block(block)
         finally:
-            lib.bw_history_free(self._history or ffi.NULL)
+            if self._books is not None:
+                self._books.close()
 
     def _start(self, blocks: list[Block]) -> None:
         symbols = [block for block in blocks if block.type is BlockType.SYMBOLS]
         count = sum(block.items for block in symbols)
-        levels = 64
+        levels = 0
         for block in blocks:
             if block.type is BlockType.FILE:
                 levels = max(levels, int(block.json()["level_capacity"]))
                 self.generation = block.generation
         for block in symbols:
             self.names += [row["canonical"].tobytes().rstrip(b"\0").decode() for row in block.symbols()]
-        self._history = lib.bw_history_new(max(1, count), 2 * levels)
-        if self._history == ffi.NULL:
-            raise MemoryError(f"no room for {count} books")
+        self._books = BookRows(count, levels)
 
     def _block(self, block: Block) -> None:
         if block.type is BlockType.GAP and not block.json().get("raw"):
@@ -115,15 +110,8 @@ class _Gatherer:
             self._records(block.payload)
 
     def _copied(self, block: Block) -> None:
-        _, bids, asks = block.copied_book()
-        header = ffi.new("bw_book *")  # of 64-byte alignment, which a file does not give
-        ffi.memmove(header, block.payload[: layout.BOOK.itemsize], layout.BOOK.itemsize)
-        taken = lib.bw_history_load(
-            self._history, block.book, header,
-            ffi.from_buffer("bw_level *", bids.data) if len(bids) else ffi.NULL, len(bids),
-            ffi.from_buffer("bw_level *", asks.data) if len(asks) else ffi.NULL, len(asks),
-        )  # fmt: skip
-        if taken:
+        assert self._books is not None
+        if self._books.load(block):
             self._copy(block.book, block.time_ns)
 
     def _copies(self, time_ns: int) -> None:
@@ -132,41 +120,24 @@ class _Gatherer:
                 self._copy(book, time_ns)
 
     def _copy(self, book: int, time_ns: int) -> None:
-        rows, levels = self._room
-        made = lib.bw_history_copy(
-            self._history, book, ffi.from_buffer("bw_row *", rows.data),
-            ffi.from_buffer("bw_level *", levels.data), LEVELS,
-        )  # fmt: skip
-        if made:
-            row = rows[:1].copy()
-            row["type"] = SNAPSHOT
-            count = int(row["bid_count"][0]) + int(row["ask_count"][0])
-            self._add(self.names[book], row, np.array([time_ns]), levels[:count].copy())
+        assert self._books is not None
+        if (copied := self._books.copy(book)) is not None:
+            self._add(self.names[book], copied[0], np.array([time_ns]), copied[1])
 
     def _records(self, payload: memoryview) -> None:
-        rows, levels = self._room
-        base, done, total = ffi.from_buffer("uint8_t[]", payload), 0, len(payload)
-        consumed = ffi.new("uint64_t *")
-        while done < total:
-            made = lib.bw_history_rows(
-                self._history, base + done, total - done, ffi.from_buffer("bw_row *", rows.data), ROWS,
-                ffi.from_buffer("bw_level *", levels.data), LEVELS, consumed,
-            )  # fmt: skip
-            if made == 0:
-                raise ValueError("a span holds what is no record")
-            done += int(consumed[0])
-            self._split(rows[:made].copy(), levels)
+        assert self._books is not None
+        for rows, levels in self._books.rows(payload):
+            self._split(rows, levels)
 
     def _split(self, rows: NDArray[np.void], levels: NDArray[np.void]) -> None:
         """To each symbol its own rows and levels, in order."""
         counts = (rows["bid_count"] + rows["ask_count"]).astype(np.int64)
         owner = np.repeat(rows["book"], counts)
-        used = levels[: len(owner)]
         for book in np.unique(rows["book"]).tolist():
             mine = rows[rows["book"] == book]
             name = self.names[book]
             self._holes(name, mine)
-            self._add(name, mine, mine["published_ns"].astype(np.int64), used[owner == book].copy())
+            self._add(name, mine, mine["published_ns"].astype(np.int64), levels[owner == book])
 
     def _holes(self, name: str, rows: NDArray[np.void]) -> None:
         before = np.concatenate(([self.last.get(name, 0)], rows["sequence"][:-1].astype(np.int64)))
@@ -326,8 +297,20 @@ def _ended(path: Path) -> bool:
 
 
 def convert_waiting(directory: Path, compression: str, log: Log) -> Converted:
-    """All that wait, oldest first."""
+    """All that wait, oldest first; nothing where another process is at it, as after a recorder's kill."""
     total = Converted()
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / LOCK_NAME).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            log.detail("another_converts")
+            return total
+        _convert_all(directory, compression, log, total)
+    return total
+
+
+def _convert_all(directory: Path, compression: str, log: Log, total: Converted) -> None:
     for path in list(waiting(directory)):
         try:
             made = convert(directory, path, compression)
@@ -338,4 +321,3 @@ def convert_waiting(directory: Path, compression: str, log: Log) -> Converted:
         total.files, total.rows, total.bytes = (
             total.files + made.files, total.rows + made.rows, total.bytes + made.bytes,
         )  # fmt: skip
-    return total

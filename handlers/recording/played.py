@@ -17,13 +17,16 @@ from numpy.typing import NDArray
 from handlers import shm_layout as layout
 from handlers._ffi import ffi, lib
 from handlers.errors import UnavailableError
-from handlers.recording.audit import record_offsets
 from handlers.recording.journal import Block, BlockType, JournalFile, files_of
-from handlers.shm_layout import BookState, RecordType
+from handlers.shm_layout import BookState
 
 RING_BYTES = 1 << 19
-# (published ns, header or None, payload): a copied book, or one record
-Step = tuple[int, bytes, bool]
+TAKEN = (
+    "sequence", "venue_sequence", "epoch", "state", "reason", "verified_by", "price_exponent",
+    "quantity_exponent", "exchange_ns", "receive_ns", "decoded_ns", "published_ns",
+)  # fmt: skip
+# (published ns, bytes, whether it is a whole book): a copied book, or one record
+Step = tuple[int, memoryview, bool]
 
 
 def steps(directory: Path, exchange: str, symbol: str, from_ns: int, to_ns: int) -> Iterator[Step]:
@@ -48,12 +51,15 @@ def steps(directory: Path, exchange: str, symbol: str, from_ns: int, to_ns: int)
 
 def _block_steps(block: Block, index: int, to_ns: int) -> Iterator[Step]:
     if block.type is BlockType.BOOK and block.book == index and block.time_ns < to_ns:
-        yield block.time_ns, bytes(block.payload), True
+        yield block.time_ns, block.payload, True
     elif block.type is BlockType.RECORDS:
-        for at in record_offsets(block.payload):
-            head = np.frombuffer(block.payload, layout.RECORD, 1, at).reshape(())
-            if int(head["book"]) == index and int(head["published_ns"]) < to_ns:
-                yield int(head["published_ns"]), bytes(block.payload[at : at + int(head["bytes"])]), False
+        span, size = ffi.from_buffer("uint8_t[]", block.payload), len(block.payload)
+        at = lib.bw_span_find(span, size, 0, index)
+        while at < size:
+            record = ffi.cast("bw_record *", span + at)
+            if record.published_ns < to_ns:
+                yield record.published_ns, block.payload[at : at + record.bytes], False
+            at = lib.bw_span_find(span, size, at + record.bytes, index)
 
 
 class PlayedBook:
@@ -88,14 +94,18 @@ class PlayedBook:
     def close(self) -> None:
         lib.bw_shm_writer_close(self._writer)
 
-    def apply(self, payload: bytes, whole: bool) -> None:
-        """Moves the book by one step."""
+    def apply(self, payload: memoryview, whole: bool) -> bool:
+        """Moves the book by one step; whether it is LIVE now and was not, or the other way round."""
+        live = self._book.state == int(BookState.LIVE)
         if whole:
             self._load(payload)
         else:
-            self._record(payload)
+            record = ffi.cast("bw_record *", ffi.from_buffer(payload))
+            if not self.known or record.sequence > self._book.sequence:
+                self.known = lib.bw_played_record(self._store, self._book, record, self.known)
+        return bool(live != (self._book.state == int(BookState.LIVE)))
 
-    def _load(self, payload: bytes) -> None:
+    def _load(self, payload: memoryview) -> None:
         head = np.frombuffer(payload, layout.BOOK, 1).reshape(())
         if self.known and int(head["sequence"]) < self._book.sequence:
             return
@@ -105,39 +115,10 @@ class PlayedBook:
         lib.bw_book_clear(self._store, self._book)
         for side, rows in enumerate((levels[:bids], levels[bids:])):
             if len(rows):
-                lib.bw_book_load(
-                    self._store, self._book, side, ffi.from_buffer("bw_level *", rows.copy().data), len(rows)
-                )
-        self._take(head, ("decoded_ns",))
+                best_first = ffi.from_buffer("bw_level *", rows.copy().data)
+                lib.bw_book_load(self._store, self._book, side, best_first, len(rows))
+            self._book.side[side].verified_price = int(head["side"][side]["verified_price"])
+        for name in TAKEN:
+            setattr(self._book, name, int(head[name]))
         lib.bw_book_end(self._store, self._book)
         self.known = True
-
-    def _record(self, payload: bytes) -> None:
-        head = np.frombuffer(payload, layout.RECORD, 1).reshape(())
-        if self.known and int(head["sequence"]) <= self._book.sequence:
-            return
-        follows = self.known and int(head["sequence"]) == self._book.sequence + 1
-        self.known = follows and int(head["type"]) != RecordType.RESET
-        levels = np.frombuffer(payload, layout.LEVEL, -1, layout.RECORD.itemsize)
-        bids, evicted = int(head["bid_count"]), ffi.new("int64_t *")
-        lib.bw_book_begin(self._book)
-        if self.known:
-            for at, (price, quantity, orders, _) in enumerate(levels.tolist()):
-                lib.bw_book_set(self._store, self._book, int(at >= bids), price, quantity, orders, evicted)
-        self._take(head, ("decoded_ns",))
-        if not self.known:  # a book that is not known to be right is not shown as live
-            self._book.state = int(BookState.RESYNC)
-        lib.bw_book_end(self._store, self._book)
-
-    def _take(self, head: NDArray[np.void], more: tuple[str, ...]) -> None:
-        names = (
-            "sequence",
-            "venue_sequence",
-            "epoch",
-            "state",
-            "reason",
-            "price_exponent",
-            "quantity_exponent",
-        )
-        for name in (*names, "exchange_ns", "receive_ns", "published_ns", *more):
-            setattr(self._book, name, int(head[name]))

@@ -112,6 +112,7 @@ class Track:
     def __init__(self, settings: RecordSettings, exchange: str, log: Log) -> None:
         self.exchange = exchange
         self.counts = Counts()
+        self.lag_bytes = 0  # of the update ring, when it was last looked at
         self.lock = threading.Lock()  # between the copying and the syncing thread
         self.writer: JournalWriter | None = None
         self._settings, self._log = settings, log
@@ -278,6 +279,7 @@ class Track:
         before = int(self._cursor.position)
         copied = writer.follow(segment, self._cursor)
         self._judge(segment, copied, before)
+        self.lag_bytes = max(0, int(segment.header["ring_head"]) - int(self._cursor.position))
         raw = self._copy_raw(writer) if self._raw is not None else 0
         self._copy_books(segment, writer)
         self._rotate(segment)
@@ -353,10 +355,10 @@ class Recorder:
             self.settings.dir, self.settings.budget_bytes, self.settings.keep_hours, self.log
         )
         self.sync_errors = 0
+        self.turns = 0
+        self._service = Service()
         self._converting: subprocess.Popen[bytes] | None = None
         self._converted_files = -1
-        self._turns = 0
-        self._service = Service()
 
     def run(self) -> None:
         """Records until told to stop; nothing written is left unsynced."""
@@ -365,8 +367,8 @@ class Recorder:
         keeper.start()
         self._service.tell("READY=1")
         while not self.stop.is_set():
+            self.turns += 1
             now_s = time.monotonic()
-            self._turns += 1
             more = [track.poll(now_s) for track in self.tracks]
             if not any(more):
                 self.stop.wait(POLL_S)
@@ -386,6 +388,9 @@ class Recorder:
         """Once a second: sync, then make room, then say how it stands."""
         turns = -1
         while not self.stop.wait(SYNC_S):
+            if self.turns != turns:  # the copying thread's progress, never an exchange's data
+                turns = self.turns
+                self._service.tell("WATCHDOG=1")
             self._convert()
             for track in self.tracks:
                 with track.lock:
@@ -397,12 +402,9 @@ class Recorder:
                         self.log("journal_not_synced", exchange=track.exchange, error=error)
             open_files = [track.writer.path for track in self.tracks if track.writer is not None]
             self.retention.enforce(open_files)
-            self._write_status()
-            if self._turns != turns:
-                self._service.tell("WATCHDOG=1")
-            turns = self._turns
-            following = sum(track.writer is not None for track in self.tracks)
-            self._service.status(f"{following} of {len(self.tracks)} exchanges followed")
+            self.write_status()
+            records = sum(track.counts.records for track in self.tracks)
+            self._service.status(f"{records} updates of {len(open_files)} exchanges recorded")
 
     def _convert(self) -> None:
         """Starts the making of Parquet when files were ended since it ran last."""
@@ -423,10 +425,14 @@ class Recorder:
             "budget_bytes": self.settings.budget_bytes,
             "files_removed": self.retention.removed,
             "sync_errors": self.sync_errors,
-            "exchanges": {track.exchange: vars(track.counts) for track in self.tracks},
+            "cpu_seconds": time.process_time(),
+            "exchanges": {
+                track.exchange: {**vars(track.counts), "lag_bytes": track.lag_bytes} for track in self.tracks
+            },
         }
 
-    def _write_status(self) -> None:
+    def write_status(self) -> None:
+        """Into the run directory, whole or not at all."""
         path = self.settings.run_dir / STATUS_NAME
         fresh = path.with_suffix(".new")
         fresh.write_bytes(orjson.dumps(self.status()))

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-
+from handlers.dialect import echoed, frame, settled, words
 from handlers.facts import (
     Answer,
     Continuity,
@@ -42,12 +41,12 @@ def instruments(body: Any) -> Iterable[Instrument]:
 
 
 def request(operation: str, symbols: Sequence[str], number: int) -> str:
-    return orjson.dumps({"op": operation, "id": str(number), "ch": f"depth:{','.join(symbols)}"}).decode()
+    return frame({"op": operation, "id": str(number), "ch": f"depth:{','.join(symbols)}"})
 
 
 def snapshot_request(symbol: str, _: int) -> str:
     told = {"op": "req", "action": "depth-snapshot", "args": {"symbol": symbol}}
-    return orjson.dumps(told).decode()
+    return frame(told)
 
 
 def answer(message: Any) -> Answer:
@@ -61,11 +60,8 @@ def answer(message: Any) -> Answer:
         return Answer("leave", reason=str(message.get("info", "")))
     symbols = tuple(message["ch"].partition(":")[2].split(",") if "ch" in message else ())
     if kind == "error" or message.get("code"):
-        words = f"{message.get('code')} {message.get('reason', '')} {message.get('info', '')}".strip()
-        return Answer("refused", symbols, message.get("id"), words)
-    if kind in ("sub", "unsub"):
-        return Answer("taken" if kind == "sub" else "unsubscribed", symbols, message.get("id"))
-    return Answer("other")
+        return Answer("refused", symbols, echoed(message), words(message, "code", "reason", "info"))
+    return settled(kind, symbols, echoed(message))
 
 
 def book(kind: Any, wire: str) -> Message:

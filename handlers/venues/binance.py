@@ -10,8 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import quote
 
-import orjson
-
+from handlers.dialect import echoed, frame
 from handlers.facts import (
     Answer,
     Continuity,
@@ -45,14 +44,14 @@ def instruments(body: Any) -> Iterable[Instrument]:
 
 def request(method: str, symbols: Sequence[str], number: int) -> str:
     streams = [f"{symbol.lower()}@depth@100ms" for symbol in symbols]
-    return orjson.dumps({"method": method, "params": streams, "id": number}).decode()
+    return frame({"method": method, "params": streams, "id": number})
 
 
 def answer(message: Any) -> Answer:
     """``{"result":null,"id":1}`` per request; errors mostly come without the id."""
     if message.get("e") == "serverShutdown" or message.get("stream") == "!serverShutdown":
         return Answer("leave", reason="serverShutdown")
-    number = None if message.get("id") is None else str(message["id"])
+    number = echoed(message)
     error = message.get("error", message)
     if "code" in error:
         return Answer("refused", request=number, reason=str(error.get("msg", "")))

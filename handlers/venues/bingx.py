@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-
+from handlers.dialect import frame, words
 from handlers.facts import (
     Answer,
     Continuity,
@@ -41,15 +40,15 @@ def instruments(body: Any) -> Iterable[Instrument]:
 
 
 def request(kind: str, symbols: Sequence[str], number: int) -> str:
-    return orjson.dumps({"id": str(number), "reqType": kind, "dataType": symbols[0] + CHANNEL}).decode()
+    return frame({"id": str(number), "reqType": kind, "dataType": symbols[0] + CHANNEL})
 
 
 def answer(message: Any) -> Answer:
     if "ping" in message:
-        return Answer("reply", text=orjson.dumps({"pong": message["ping"], "time": message["time"]}).decode())
+        return Answer("reply", text=frame({"pong": message["ping"], "time": message["time"]}))
     number = str(message["id"]) if message.get("id") else None
     if message.get("code"):
-        return Answer("refused", request=number, reason=f"{message['code']} {message.get('msg', '')}")
+        return Answer("refused", request=number, reason=words(message, "code", "msg"))
     return Answer("taken", request=number)
 
 

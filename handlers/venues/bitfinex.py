@@ -10,8 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-
+from handlers.dialect import echoed, frame, words
 from handlers.facts import (
     Answer,
     Checksum,
@@ -47,18 +46,17 @@ def instruments(body: Any) -> Iterable[Instrument]:
 
 
 def subscribe(symbols: Sequence[str], number: int) -> str:
-    frame = {"event": "subscribe", "channel": "book", "symbol": symbols[0], "prec": "P0", "freq": "F0"}
-    return orjson.dumps({**frame, "len": str(LEVELS), "subId": number}).decode()
+    told = {"event": "subscribe", "channel": "book", "symbol": symbols[0], "prec": "P0", "freq": "F0"}
+    return frame({**told, "len": str(LEVELS), "subId": number})
 
 
 def answer(message: Any) -> Answer:
-    kind, number = message["event"], message.get("subId")
+    kind, number = message["event"], echoed(message, "subId")
     symbols = tuple([message["symbol"]] if "symbol" in message else [])
-    number = None if number is None else str(number)
     if kind == "subscribed":
         return Answer("taken", symbols, number)
     if kind == "error":
-        return Answer("refused", symbols, number, f"{message.get('code', '')} {message.get('msg', '')}")
+        return Answer("refused", symbols, number, words(message, "code", "msg"))
     if kind == "conf":
         return Answer("welcome" if message.get("status") == "OK" else "other")
     leaves = message.get("code") in (20051, 20060)

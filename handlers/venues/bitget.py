@@ -10,8 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-
+from handlers.dialect import frame, settled, words
 from handlers.facts import (
     Answer,
     Checksum,
@@ -43,7 +42,7 @@ def instruments(body: Any) -> Iterable[Instrument]:
 
 def request(operation: str, symbols: Sequence[str]) -> str:
     arguments = [{"instType": "spot", "topic": "books", "symbol": symbol} for symbol in symbols]
-    return orjson.dumps({"op": operation, "args": arguments}).decode()
+    return frame({"op": operation, "args": arguments})
 
 
 def answer(message: Any) -> Answer:
@@ -51,13 +50,10 @@ def answer(message: Any) -> Answer:
     event, argument = message["event"], message.get("arg", {})
     symbol = argument.get("symbol") or argument.get("instId")
     if event == "error":
-        words = str(message.get("msg", ""))
-        named = re.search(r'"symbol":"([^"]+)"', words)
+        named = re.search(r'"symbol":"([^"]+)"', str(message.get("msg", "")))
         symbol = symbol or (named[1] if named else None)
-        return Answer("refused", (symbol,) if symbol else (), reason=f"{message.get('code')} {words}")
-    if event in ("subscribe", "unsubscribe"):
-        return Answer("taken" if event == "subscribe" else "unsubscribed", (symbol,) if symbol else ())
-    return Answer("other")
+        return Answer("refused", (symbol,) if symbol else (), reason=words(message, "code", "msg"))
+    return settled(event, (symbol,) if symbol else ())
 
 
 def book(kind: Any, action: str, channel: str, symbol: str, bids: str, asks: str) -> Message:
@@ -111,6 +107,7 @@ VENUE = Venue(
         connections=100,
         lifetime_s=24 * 3600,
     ),
+    snapshot_levels=1000,  # `maxdepth`; what becomes of levels pushed out of it is not documented
     levels_expected=500,
     levels_max=2048,
     quiet_floor_s=120.0,

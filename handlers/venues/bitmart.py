@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-
+from handlers.dialect import frame, settled, words
 from handlers.facts import (
     Answer,
     Continuity,
@@ -45,7 +44,7 @@ def instruments(body: Any) -> Iterable[Instrument]:
 
 
 def request(operation: str, symbols: Sequence[str]) -> str:
-    return orjson.dumps({"op": operation, "args": [f"{CHANNEL}:{symbol}" for symbol in symbols]}).decode()
+    return frame({"op": operation, "args": [f"{CHANNEL}:{symbol}" for symbol in symbols]})
 
 
 def answer(message: Any) -> Answer:
@@ -53,11 +52,9 @@ def answer(message: Any) -> Answer:
     event = message["event"]
     symbols = tuple(message["topic"].split(":")[1:] if "topic" in message else ())
     if "errorCode" in message and str(message["errorCode"]) != STANDS_ALREADY:
-        words = f"{message['errorCode']} {message.get('errorMessage', '')}"
-        return Answer("refused" if event == "subscribe" else "other", symbols, reason=words)
-    if event in ("subscribe", "unsubscribe"):
-        return Answer("taken" if event == "subscribe" else "unsubscribed", symbols)
-    return Answer("other")
+        reason = words(message, "errorCode", "errorMessage")
+        return Answer("refused" if event == "subscribe" else "other", symbols, reason=reason)
+    return settled(event, symbols)
 
 
 def book(kind: Any, wire: str) -> Message:

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-
+from handlers.dialect import frame, settled
 from handlers.facts import (
     Answer,
     Continuity,
@@ -43,7 +42,7 @@ def instruments(body: Any) -> Iterable[Instrument]:
 
 def request(operation: str, symbols: Sequence[str], number: int) -> str:
     topics = [TOPIC + symbol for symbol in symbols]
-    return orjson.dumps({"req_id": str(number), "op": operation, "args": topics}).decode()
+    return frame({"req_id": str(number), "op": operation, "args": topics})
 
 
 def answer(message: Any) -> Answer:
@@ -51,9 +50,7 @@ def answer(message: Any) -> Answer:
     number = message.get("req_id") or None
     if message.get("success") is False:
         return Answer("refused", request=number, reason=str(message.get("ret_msg", "")))
-    if message["op"] in ("subscribe", "unsubscribe"):
-        return Answer("taken" if message["op"] == "subscribe" else "unsubscribed", request=number)
-    return Answer("other")
+    return settled(message["op"], request=number)
 
 
 def book(kind: Any) -> Message:

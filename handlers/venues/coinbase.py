@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-
+from handlers.dialect import frame, words
 from handlers.facts import (
     Answer,
     Continuity,
@@ -49,13 +48,13 @@ def instruments(body: Any) -> Iterable[Instrument]:
 
 
 def request(kind: str, symbols: Sequence[str]) -> str:
-    return orjson.dumps({"type": kind, "product_ids": list(symbols), "channel": "level2"}).decode()
+    return frame({"type": kind, "product_ids": list(symbols), "channel": "level2"})
 
 
 def answer(message: Any) -> Answer:
     """``subscriptions`` lists all that stands; an error names no request."""
     if message.get("type") == "error":
-        return Answer("refused", reason=f"{message.get('message', '')} {message.get('reason', '')}".strip())
+        return Answer("refused", reason=words(message, "message", "reason"))
     standing = [event.get("subscriptions", {}).get("level2", []) for event in message["events"]]
     return Answer("current", symbols=tuple(symbol for symbols in standing for symbol in symbols))
 

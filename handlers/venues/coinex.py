@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-
+from handlers.dialect import frame, words
 from handlers.facts import (
     Answer,
     Checksum,
@@ -45,7 +44,7 @@ def instruments(body: Any) -> Iterable[Instrument]:
 
 def request(method: str, markets: Sequence[Any], number: int) -> str:
     told = {"method": f"depth.{method}", "params": {"market_list": list(markets)}, "id": number}
-    return orjson.dumps(told).decode()
+    return frame(told)
 
 
 def ping(number: int) -> str:
@@ -56,7 +55,7 @@ def answer(message: Any) -> Answer:
     """One answer a request. Unknown markets are acknowledged and stay silent."""
     number = str(message["id"])
     if message["code"]:
-        return Answer("refused", request=number, reason=f"{message['code']} {message.get('message', '')}")
+        return Answer("refused", request=number, reason=words(message, "code", "message"))
     return Answer("taken", request=number)
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-
+from handlers.dialect import frame, settled
 from handlers.facts import (
     Answer,
     Continuity,
@@ -42,7 +41,7 @@ def instruments(body: Any) -> Iterable[Instrument]:
 
 def request(method: str, symbols: Sequence[str], number: int, **more: object) -> str:
     params = {"channels": [f"book.{symbol}.50" for symbol in symbols], **more}
-    return orjson.dumps({"id": number, "method": method, "params": params}).decode()
+    return frame({"id": number, "method": method, "params": params})
 
 
 def answer(message: Any) -> Answer:
@@ -50,13 +49,13 @@ def answer(message: Any) -> Answer:
     method, number = message["method"], str(message.get("id"))
     if method == "public/heartbeat":
         back = {"id": message["id"], "method": "public/respond-heartbeat"}
-        return Answer("reply", text=orjson.dumps(back).decode())
+        return Answer("reply", text=frame(back))
     if method not in ("subscribe", "unsubscribe") or "result" in message:
         return Answer("other")
     symbols = tuple(message["channel"].split(".")[1:2] if "channel" in message else ())
     if message["code"]:
         return Answer("refused", symbols, number, str(message.get("message", message["code"])))
-    return Answer("taken" if method == "subscribe" else "unsubscribed", symbols, number)
+    return settled(method, symbols, number)
 
 
 def book(kind: Any, channel: str, bids: str, asks: str) -> Message:

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-
+from handlers.dialect import echoed, frame, words
 from handlers.facts import (
     Answer,
     Continuity,
@@ -51,20 +50,16 @@ def instruments(body: Any) -> Iterable[Instrument]:
 
 def request(method: str, symbols: Sequence[str], number: int) -> str:
     params = {"channels": [f"book.{symbol}.100ms" for symbol in symbols]}
-    return orjson.dumps(
-        {"jsonrpc": "2.0", "id": number, "method": f"public/{method}", "params": params}
-    ).decode()
+    return frame({"jsonrpc": "2.0", "id": number, "method": f"public/{method}", "params": params})
 
 
 def answer(message: Any) -> Answer:
     """``result`` lists the channels that were taken."""
     if message.get("method") == "heartbeat":
         return Answer("reply", text='{"jsonrpc":"2.0","id":0,"method":"public/test","params":{}}')
-    number = None if message.get("id") is None else str(message["id"])
+    number = echoed(message)
     if "error" in message:
-        return Answer(
-            "refused", request=number, reason=f"{message['error']['code']} {message['error']['message']}"
-        )
+        return Answer("refused", request=number, reason=words(message["error"], "code", "message"))
     if not isinstance(message["result"], list):
         return Answer("other")
     symbols = tuple(channel.split(".")[1] for channel in message["result"])

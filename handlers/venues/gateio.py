@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-
+from handlers.dialect import echoed, frame, settled, words
 from handlers.facts import (
     Answer,
     Continuity,
@@ -40,19 +39,12 @@ def topic(symbol: str) -> str:
 
 def request(event: str, symbols: Sequence[str], number: int) -> str:
     """``time`` must be within a minute of the venue's."""
-    payload = [topic(symbol) for symbol in symbols]
-    frame = {
-        "time": unix_s(),
-        "id": number,
-        "channel": "spot.obu",
-        "event": event,
-        "payload": payload,
-    }
-    return orjson.dumps(frame).decode()
+    told = {"time": unix_s(), "id": number, "channel": "spot.obu", "event": event}
+    return frame({**told, "payload": [topic(symbol) for symbol in symbols]})
 
 
 def ping(_: int) -> str:
-    return orjson.dumps({"time": unix_s(), "channel": "spot.ping"}).decode()
+    return frame({"time": unix_s(), "channel": "spot.ping"})
 
 
 def answer(message: Any) -> Answer:
@@ -60,16 +52,11 @@ def answer(message: Any) -> Answer:
     if message.get("channel") == "spot.pong":
         return Answer("other")
     symbols = tuple(name.split(".")[1] for name in message.get("payload") or () if name.count(".") == 2)
-    number = None if message.get("id") is None else str(message["id"])
+    number = echoed(message)
     error = message.get("error") or {}
     if error or (message.get("result") or {}).get("status") == "fail":
-        return Answer(
-            "refused", symbols, number, f"{error.get('code', '')} {error.get('message', '')}".strip()
-        )
-    kind = message.get("event")
-    if kind not in ("subscribe", "unsubscribe"):
-        return Answer("other")
-    return Answer("taken" if kind == "subscribe" else "unsubscribed", symbols, number)
+        return Answer("refused", symbols, number, words(error, "code", "message"))
+    return settled(message.get("event"), symbols, number)
 
 
 def book(kind: Any, **when: str) -> Message:

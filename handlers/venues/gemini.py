@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-
+from handlers.dialect import echoed, frame, words
 from handlers.facts import (
     Answer,
     Continuity,
@@ -47,15 +46,14 @@ def instruments(body: Any) -> Iterable[Instrument]:
 
 def request(method: str, symbols: Sequence[str], number: int) -> str:
     streams = [symbol + STREAM for symbol in symbols]
-    return orjson.dumps({"id": number, "method": method, "params": streams}).decode()
+    return frame({"id": number, "method": method, "params": streams})
 
 
 def answer(message: Any) -> Answer:
     """``status`` 200 a request, or an error that names the stream in its text."""
-    number = None if message.get("id") is None else str(message["id"])
+    number = echoed(message)
     if "error" in message:
-        error = message["error"]
-        return Answer("refused", request=number, reason=f"{error.get('code', '')} {error.get('msg', '')}")
+        return Answer("refused", request=number, reason=words(message["error"], "code", "msg"))
     return Answer("taken", request=number)
 
 

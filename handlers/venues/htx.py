@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import orjson
-
+from handlers.dialect import frame
 from handlers.facts import (
     Answer,
     Continuity,
@@ -43,13 +42,13 @@ def topic(symbol: str) -> str:
 
 
 def request(verb: str, symbol: str, number: object) -> str:
-    return orjson.dumps({verb: topic(symbol), "id": str(number)}).decode()
+    return frame({verb: topic(symbol), "id": str(number)})
 
 
 def answer(message: Any) -> Answer:
     """Pings come every 5 s and are cut after two unanswered; requests are answered by their id."""
     if "ping" in message:
-        return Answer("reply", text=orjson.dumps({"pong": message["ping"]}).decode())
+        return Answer("reply", text=frame({"pong": message["ping"]}))
     number = str(message.get("id") or "")
     if message["status"] != "ok":
         return Answer("refused", request=number, reason=str(message.get("err-msg", "")))

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-
+from handlers.dialect import echoed, frame, settled
 from handlers.facts import (
     Answer,
     Checksum,
@@ -42,7 +41,7 @@ def instruments(body: Any) -> Iterable[Instrument]:
 
 def request(method: str, symbols: Sequence[str], number: int, **more: object) -> str:
     params = {"channel": "book", "symbol": list(symbols), "depth": DEPTH, **more}
-    return orjson.dumps({"method": method, "params": params, "req_id": number}).decode()
+    return frame({"method": method, "params": params, "req_id": number})
 
 
 def answer(message: Any) -> Answer:
@@ -54,12 +53,10 @@ def answer(message: Any) -> Answer:
     result = message.get("result") or {}
     symbol = result.get("symbol") or message.get("symbol")
     symbols = (str(symbol),) if symbol else ()
-    number = None if message.get("req_id") is None else str(message["req_id"])
+    number = echoed(message, "req_id")
     if message.get("success") is False or "error" in message:
         return Answer("refused", symbols, number, str(message.get("error", "")))
-    if method in ("subscribe", "unsubscribe"):
-        return Answer("taken" if method == "subscribe" else "unsubscribed", symbols, number)
-    return Answer("other")
+    return settled(method, symbols, number)
 
 
 def book(kind: Any, wire: str) -> Message:

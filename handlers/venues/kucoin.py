@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-
+from handlers.dialect import frame
 from handlers.facts import (
     Answer,
     Continuity,
@@ -43,7 +42,7 @@ def instruments(body: Any) -> Iterable[Instrument]:
 def request(action: str, symbols: Sequence[str], number: int) -> str:
     """One symbol a frame: an array is refused."""
     told = {"id": str(number), "action": action, "channel": "obu", "tradeType": "SPOT", "symbol": symbols[0]}
-    return orjson.dumps({**told, "depth": "increment@10ms", "rpiFilter": 0}).decode()
+    return frame({**told, "depth": "increment@10ms", "rpiFilter": 0})
 
 
 def answer(message: Any) -> Answer:

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import orjson
-
+from handlers.dialect import frame
 from handlers.facts import (
     Answer,
     Continuity,
@@ -36,12 +35,12 @@ def instruments(body: Any) -> Iterable[Instrument]:
 
 def request(action: str, symbol: str) -> str:
     told = {"action": action, "subscribe": "depth", "depth": "100", "pair": symbol}
-    return orjson.dumps(told).decode()
+    return frame(told)
 
 
 def answer(message: Any) -> Answer:
     if message.get("action") == "ping":
-        return Answer("reply", text=orjson.dumps({"action": "pong", "pong": message["ping"]}).decode())
+        return Answer("reply", text=frame({"action": "pong", "pong": message["ping"]}))
     if message.get("status") == "error":
         return Answer("refused", reason=str(message.get("message", "")))
     return Answer("other")

@@ -10,8 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-
+from handlers.dialect import frame
 from handlers.facts import (
     Answer,
     Continuity,
@@ -59,7 +58,7 @@ def instruments(body: Any) -> Iterable[Instrument]:
 
 def request(method: str, symbols: Sequence[str], number: int) -> str:
     streams = [STREAM + symbol for symbol in symbols]
-    return orjson.dumps({"method": method, "params": streams, "id": number}).decode()
+    return frame({"method": method, "params": streams, "id": number})
 
 
 def answer(message: Any) -> Answer:

@@ -11,8 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-
+from handlers.dialect import frame, settled
 from handlers.facts import (
     Answer,
     Checksum,
@@ -45,7 +44,7 @@ def instruments(body: Any) -> Iterable[Instrument]:
 
 def request(operation: str, symbols: Sequence[str], number: int) -> str:
     arguments = [{"channel": "books", "instId": symbol} for symbol in symbols]
-    return orjson.dumps({"id": str(number), "op": operation, "args": arguments}).decode()
+    return frame({"id": str(number), "op": operation, "args": arguments})
 
 
 def answer(message: Any) -> Answer:
@@ -58,9 +57,7 @@ def answer(message: Any) -> Answer:
         words = str(message.get("msg", ""))
         named = re.search(r"instId:([A-Z0-9-]+)", words)
         return Answer("refused", symbols or ((named[1],) if named else ()), message.get("id"), words)
-    if event in ("subscribe", "unsubscribe"):
-        return Answer("taken" if event == "subscribe" else "unsubscribed", symbols)
-    return Answer("other")
+    return settled(event, symbols)
 
 
 def book(kind: Any, action: str) -> Message:

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-
+from handlers.dialect import echoed, frame, words
 from handlers.facts import (
     Answer,
     Continuity,
@@ -63,16 +62,14 @@ def instruments(body: Any) -> Iterable[Instrument]:
 def subscribe(symbols: Sequence[str], number: int) -> str:
     """Spot names begin with a small s. ``true``: all levels, not the best 30."""
     method = "orderbook" if symbols[0].startswith("s") else "orderbook_p"
-    return orjson.dumps(
-        {"id": number, "method": f"{method}.subscribe", "params": [symbols[0], True]}
-    ).decode()
+    return frame({"id": number, "method": f"{method}.subscribe", "params": [symbols[0], True]})
 
 
 def answer(message: Any) -> Answer:
-    number = None if message.get("id") is None else str(message["id"])
+    number = echoed(message)
     error = message.get("error")
     if error:
-        return Answer("refused", request=number, reason=f"{error.get('code', '')} {error.get('message', '')}")
+        return Answer("refused", request=number, reason=words(error, "code", "message"))
     return Answer("other" if message.get("result") == "pong" else "taken", request=number)
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-
+from handlers.dialect import frame, words
 from handlers.facts import (
     WEBSOCKET_PING,
     Answer,
@@ -39,14 +38,14 @@ def instruments(body: Any) -> Iterable[Instrument]:
 
 def request(symbols: Sequence[str], number: int) -> str:
     parts = [{"ticket": f"bookwire-{number}"}, {"type": "orderbook", "codes": list(symbols)}]
-    return orjson.dumps([*parts, {"format": "DEFAULT"}]).decode()
+    return frame([*parts, {"format": "DEFAULT"}])
 
 
 def answer(message: Any) -> Answer:
     """Only errors are told; the venue then closes."""
     error = message.get("error")
     if error:
-        return Answer("refused", reason=f"{error.get('name', '')} {error.get('message', '')}".strip())
+        return Answer("refused", reason=words(error, "name", "message"))
     return Answer("other")
 
 

@@ -44,6 +44,8 @@ def what_to_install() -> dict[str, Any]:
         "bookwire_libraries": str(libraries),
         "bookwire_exchanges": ["okx"],
         "firewall_allowed": ["192.0.2.0/24"],
+        "monitoring_rules_dir": "/srv",
+        "monitoring_dashboards_dir": "/srv/dashboards",
     }
 
 

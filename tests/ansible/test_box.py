@@ -51,7 +51,7 @@ class Provisioned:
         mine = {
             "ANSIBLE_CONNECTION_PLUGINS": str(ROOT / "tests/ansible/connection"),
             "ANSIBLE_LOCAL_TEMP": str(self.box.changes / "local"),
-            "ANSIBLE_REMOTE_TEMP": "/root/.ansible/tmp",
+            "ANSIBLE_REMOTE_TEMP": "/var/tmp/ansible",
         }
         return recap(command, self.facts, env={**environment(), **mine}, cwd=ROOT / "ansible")
 
@@ -163,9 +163,9 @@ def crash(box: Box, unit: str) -> None:
 
 
 def upgrade(box: Box, unit: str) -> None:
-    wheel = next(box.path("/root").glob("bookwire-9-*.whl")).name
+    wheel = next(box.path("/var/tmp").glob("bookwire-9-*.whl")).name
     pip = ["/opt/bookwire/venv/bin/pip", "install", "--no-index", "--no-deps", "--force-reinstall", "--quiet"]
-    box.run(*pip, f"/root/{wheel}")
+    box.run(*pip, f"/var/tmp/{wheel}")
     box.run("systemctl", "restart", unit)
 
 
@@ -182,33 +182,32 @@ class Seen:
         float  # from being told that the book is not live (or the end of the connection) to the next update
     )
     closed: int
-    gaps: int  # updates missing on a connection that stood and a book that was live
 
 
 def judged(events: list[dict[str, Any]], since: float) -> Seen:
     longest = not_live = 0.0
-    closed = gaps = 0
-    last_at, last_seq, lost_at = since, None, None
+    closed = 0
+    last_at, lost_at, connected = since, None, False
     for event in events:
-        if event["kind"] == "closed" and event["at"] > since:
-            closed += lost_at is None or last_seq is not None
+        connected = connected or event["kind"] == "open"
+        if event["kind"] == "closed":
+            closed += connected and event["at"] > since  # others are attempts that found nobody
+            connected = False
         if event["kind"] in ("closed", "empty"):
-            last_seq = None
             lost_at = lost_at or event["at"]
         elif event["kind"] == "book":
             if event["at"] > since:
                 longest = max(longest, event["at"] - last_at)
                 not_live = max(not_live, event["at"] - lost_at if lost_at else 0.0)
-                gaps += last_seq is not None and event["seq"] > last_seq + 1
-            last_at, last_seq, lost_at = event["at"], event["seq"], None
-    return Seen(longest, not_live, closed, gaps)
+            last_at, lost_at = event["at"], None
+    return Seen(longest, not_live, closed)
 
 
 @pytest.mark.parametrize(("unit", "how"), CASES)
 def test_what_a_subscriber_sees(provisioned: Provisioned, unit: str, how: str) -> None:
     box = provisioned.box
-    if how == "upgrade" and not list(box.path("/root").glob("bookwire-9-*.whl")):
-        shutil.copy(newer(Path(provisioned.facts["bookwire_wheel"]), box.changes), box.path("/root"))
+    if how == "upgrade" and not list(box.path("/var/tmp").glob("bookwire-9-*.whl")):
+        shutil.copy(newer(Path(provisioned.facts["bookwire_wheel"]), box.changes), box.path("/var/tmp"))
     with subscriber(box) as events:
         wait_for_books(events, 0.0)
         since = time.monotonic()
@@ -219,8 +218,7 @@ def test_what_a_subscriber_sees(provisioned: Provisioned, unit: str, how: str) -
         wait_for_books(events, time.monotonic() + 5.0)
         seen = judged(events(), since)
     told = "told: not live" if unit == "feed" else f"{seen.closed} closed"
-    print(f"| {unit} | {how} | {told} | {seen.not_live_s:.1f} s | {seen.longest_s:.1f} s | {seen.gaps} |")
-    assert seen.gaps == 0
+    print(f"| {unit} | {how} | {told} | {seen.not_live_s:.1f} s | {seen.longest_s:.1f} s |")
     if unit in ("http", "recorder"):
         assert (seen.closed, seen.not_live_s) == (0, 0.0)
     if unit == "feed":
@@ -251,7 +249,7 @@ def test_symbols_come_and_go_by_a_reload(provisioned: Provisioned) -> None:
 def test_uninstall_leaves_what_was_before(provisioned: Provisioned) -> None:
     box = provisioned.box
     box.run("systemctl", "stop", "exchanges")
-    box.run("sh", "-c", f"rm -rf {PLAYED} /root/*.whl")
+    box.run("sh", "-c", f"rm -rf {PLAYED} /var/tmp/*.whl")
     assert provisioned.play("uninstall.yml")["failed"] == 0
     assert provisioned.difference() == provisioned.before
     assert box.run("systemctl", "list-units", "--all", "--plain", "--no-legend", "bookwire*") == ""

@@ -144,6 +144,26 @@ def test_http_tells_too(
     assert process.wait(20) == 0
 
 
+def test_the_recorder_tells_too(manager: Manager, tmp_path: Path) -> None:
+    command = (sys.executable, "-m", "appliance.cli", "record", "--exchanges", "okx")
+    process = subprocess.Popen(
+        [*command, "--shm-dir", str(tmp_path / "shm"), "--run-dir", str(tmp_path / "run")],
+        env={
+            **os.environ, "NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "15000000",
+            "XDG_STATE_HOME": str(tmp_path), "BOOKWIRE_BOX_DATA_DIR": str(tmp_path / "data"),
+        },
+    )  # fmt: skip
+    try:
+        assert not any(line.startswith(("STATUS", "WATCHDOG")) for line in manager.until("READY=1"))
+        assert "WATCHDOG=1" in manager.until("STATUS=0 updates of 0 exchanges")
+        process.send_signal(signal.SIGTERM)
+        manager.until("STOPPING=1")
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 @pytest.fixture
 def exchange(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """OKX played with one book, and a configuration that leads there."""
@@ -239,7 +259,9 @@ def test_units_are_understood() -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("no systemd-analyze here (Debian: systemd)")
     kinds = (".target", ".socket", ".service")
-    names = [path.name.replace("@.", "@okx.") for path in sorted(UNITS.iterdir()) if path.suffix in kinds]
+    names = sorted(path.name for path in UNITS.iterdir() if path.suffix in kinds)
+    instance = {"bookwire-feed@.service": "okx", "bookwire-sink@.service": "postgres"}
+    names = [name.replace("@", f"@{instance.get(name, '')}") for name in names]
     done = subprocess.run(
         ["systemd-analyze", "verify", *(f"./{name}" for name in names)],
         cwd=UNITS,

@@ -33,24 +33,39 @@ def run(*command: object) -> str:
 
 @dataclass
 class Wire:
-    """One veth pair: ``interface`` is here, its other end and the venue's addresses in the namespace."""
+    """One veth pair: ``interface`` is here, its other end and the venue's addresses in the namespace.
+
+    Networks are those of this process: another run on this machine has its own.
+    """
 
     interface: str
     number: int
 
+    def four(self, host: int) -> str:
+        return f"10.{64 + os.getpid() // 256 % 128}.{os.getpid() % 256}.{self.number * 16 + host}"
+
+    def six(self, host: int) -> str:
+        return f"fd98:{os.getpid() % 65536:x}:{self.number}::{host}"
+
     @property
     def venue_four(self) -> str:
-        return f"10.98.{self.number}.1"
+        return self.four(1)
 
     @property
     def venue_six(self) -> str:
-        return f"fd98:{self.number}::1"
+        return self.six(1)
+
+    @property
+    def ours(self) -> tuple[str, str]:
+        """To be taken over, IPv4 and IPv6."""
+        return f"{self.four(2)}/28", f"{self.six(2)}/64"
 
     def give_addresses(self) -> None:
         """To the kernel's side, for a process to take over."""
+        four, six = self.ours
         run("sysctl", "-qw", f"net.ipv6.conf.{self.interface}.disable_ipv6=0")
-        run("ip", "addr", "replace", f"10.98.{self.number}.2/24", "dev", self.interface)
-        run("ip", "-6", "addr", "replace", f"fd98:{self.number}::2/64", "dev", self.interface, "nodad")
+        run("ip", "addr", "replace", four, "dev", self.interface)
+        run("ip", "-6", "addr", "replace", six, "dev", self.interface, "nodad")
 
     def forget_addresses(self) -> None:
         """The kernel's side has none any more: else it would reset what it did not connect."""
@@ -79,13 +94,17 @@ class Lab:
         run("ip", "link", "add", mine, "index", index, *peer)
         run("ip", "link", "set", mine, "up")
         run("ip", "-n", self.namespace, "link", "set", theirs, "up")
-        run("ip", "-n", self.namespace, "addr", "add", f"10.98.{number}.1/24", "dev", theirs)
-        run("ip", "-n", self.namespace, "addr", "add", f"fd98:{number}::1/64", "dev", theirs, "nodad")
         # else veth hands over segments larger than a frame, with half a checksum
         run("ethtool", "-K", mine, *OFFLOADS)
         run("ip", "netns", "exec", self.namespace, "ethtool", "-K", theirs, *OFFLOADS)
         self.wires.append(Wire(mine, number))
+        self._address_venue(self.wires[-1])
         return self.wires[-1]
+
+    def _address_venue(self, wire: Wire) -> None:
+        add = ("ip", "-n", self.namespace, "addr", "add")
+        run(*add, f"{wire.venue_four}/28", "dev", f"bv{wire.number}")
+        run(*add, f"{wire.venue_six}/64", "dev", f"bv{wire.number}", "nodad")
 
     def start(self, script: str, *arguments: object, inside: bool = False) -> subprocess.Popen[str]:
         prefix = ["ip", "netns", "exec", self.namespace] if inside else []
@@ -102,7 +121,7 @@ class Lab:
 
     def bad_wire(self, *impairment: object) -> Wire:
         """As wire(), through a program in a namespace of its own: loss, reorder, duplicate, delay and jitter
-        in us, seed."""
+        in us, seed, ns a byte (0: no limit of the rate)."""
         wire, between = self.wire(), f"{self.namespace}-w"
         run("ip", "netns", "add", between)
         self.namespaces.append(between)
@@ -118,18 +137,7 @@ class Lab:
             run(*inside, "ethtool", "-K", name, *OFFLOADS)
             run("ip", "netns", "exec", between, "ethtool", "-K", end, *OFFLOADS)
             ends.append(end)
-        run("ip", "-n", self.namespace, "addr", "add", f"{wire.venue_four}/24", "dev", f"bv{wire.number}")
-        run(
-            "ip",
-            "-n",
-            self.namespace,
-            "addr",
-            "add",
-            f"{wire.venue_six}/64",
-            "dev",
-            f"bv{wire.number}",
-            "nodad",
-        )
+        self._address_venue(wire)
         self.program("bad-wire", *ends, *impairment, namespace=between, ready=True)
         return wire
 
@@ -191,7 +199,18 @@ def programs() -> None:
     if reason := dpdk.why_not():
         pytest.skip(reason)
     command = [sys.executable, "-m", "mesonbuild.mesonmain", "compile", "-C", REPOSITORY / "build" / "dev"]
-    run(*command, "tls-end", "bad-wire")
+    run(*command, "tls-end", "bad-wire", "stack-end")
+
+
+@pytest.fixture(scope="session")
+def stack_end(programs: None) -> Iterator[Any]:
+    """The stack on a net_ring port, one process for all: EAL starts only once in one."""
+    from hostile_peer import Stack  # scapy takes a moment
+
+    stack = Stack(PROGRAMS / "stack-end")
+    yield stack
+    stack.process.kill()
+    stack.process.wait()
 
 
 @pytest.fixture(params=["af_packet", "af_xdp"])

@@ -24,6 +24,7 @@ from handlers.native_feed import Endpoint, NativeFeed
 from handlers.registry import VENUES
 from handlers.settings import FeedSettings
 from handlers.shm import Segment
+from handlers.shm_layout import Budget
 from hw import addresses
 
 PATIENCE_S = 60
@@ -85,6 +86,8 @@ def run(task: Task) -> dict[str, Any]:
         book = segment.book(0)
         found["levels"] = [[[str(n) for n in level] for level in book.decimals(side)] for side in (0, 1)]
         found["stats"] = {name: int(value) for name, value in segment.stats.items()}
+        found["budget"] = {part.name: int(segment.budget(part).sum()) for part in Budget}
+        found["budget_every"], found["busy_ns"] = segment.budget_every, segment.busy_ns
     feed.close()
     found["result"] = feed.result
     if network:

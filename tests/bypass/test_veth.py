@@ -37,6 +37,10 @@ def test_books_equal_those_of_sockets(lab, driver: str, family: str) -> None:
     )
     assert {name: counters[name] for name in lost if counters[name]} == {}
     assert counters["segments"] > 1000
+    assert min(by_sockets["busy_ns"], bypassed["busy_ns"]) > 1000 * UPDATES  # a microsecond each, at least
+    every = bypassed["budget_every"]
+    assert by_sockets["budget"] == dict.fromkeys(bypassed["budget"], UPDATES // every) | {"TCP": 0}
+    assert bypassed["budget"] == dict.fromkeys(bypassed["budget"], UPDATES // every)
     assert (bypassed["state"], bypassed["result"]) == ("STOPPED", 0)
 
 

@@ -48,7 +48,10 @@ def clone(tree: Path) -> Callable[[str], Clone]:
 @pytest.fixture(scope="module")
 def box() -> Iterator[Box]:
     """One live box for all tests of a module."""
-    config = "[simulate]\nlevels = 300\nrate = 60.0\n"
+    config = (
+        "[simulate]\nlevels = 300\nrate = 60.0\n[arb]\nmin_net_bp = 0.0\nmin_notional = 0.0\n[arb.fees]\n"
+    )
+    config += "".join(f"{exchange} = 0.0\n" for exchange in CARRIED)  # so that books of one world cross
     arguments = ("--exchanges", ",".join(CARRIED), "--symbols", "BTC-USDT,ETH-USDT")
     with running(*arguments, config=config) as started:
         yield started

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from bookwire_client import (
     EXCHANGES,
+    ArbChanged,
     Book,
     BookChanged,
     Client,
@@ -116,6 +117,40 @@ async def test_a_subscription_refused_on_the_new_connection_is_asked_for_again()
         assert not book.live
         await asyncio.wait_for(client.whole(book), PATIENCE_S)
         assert book.live
+
+
+def crossing(age_ms: int) -> str:
+    legs = {side: {"exchange": side, "price": 1, "vwap": 1.5, "age_ms": age_ms} for side in ("buy", "sell")}
+    row = {"symbol": "A-B", **legs, "size": 2, "notional": 3, "profit": 4, "net_bp": 5, "age_ms": age_ms}
+    data = [{**row, "confidence": 0.5, "whole": {"size": 2, "notional": 3, "profit": 4}}]
+    return json.dumps({"type": "snapshot", "channel": "arb:A-B", "data": data, "ts": 7})
+
+
+async def test_rows_of_arbitrage_are_neither_old_nor_of_a_lost_connection() -> None:
+    go_on = asyncio.Event()
+
+    async def once(connection: ServerConnection) -> None:
+        request = await answer(connection)
+        assert {"min_bp": 1, "heartbeat": 1}.items() <= request.items()
+        await connection.send(crossing(100))
+        await connection.send(crossing(61_000))
+        await go_on.wait()
+        await connection.close(1001)
+
+    async with scripted(once) as url, Client(url, backoff_s=30.0) as client:
+        events = client.events()
+        arb = await client.subscribe_arb("A-B", min_bp=1)
+        assert client.books == {}
+        await until(events, ArbChanged)
+        await until(events, ArbChanged)
+        assert arb.fresh(60.0)
+        assert arb.rows(60.0) == ()  # older than that
+        (row,) = arb.rows(3600.0)
+        assert (row.buy.exchange, row.sell.exchange, row.profit) == ("buy", "sell", 4.0)
+        assert row.age_ms >= 61_000
+        go_on.set()
+        await until(events, Disconnected)
+        assert arb.rows(3600.0) == ()
 
 
 async def test_an_error_is_raised_where_it_was_asked_for() -> None:

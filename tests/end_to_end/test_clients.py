@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
@@ -19,6 +17,7 @@ from typing import Any
 
 import pytest
 import websockets
+from node_room import node
 
 CLIENTS = Path(__file__).parents[1] / "clients"
 SYMBOL, DEPTH = "BTC-USDT", 50
@@ -58,29 +57,13 @@ class Client:
 Start = Callable[..., Awaitable[Client]]
 
 
-@pytest.fixture(scope="session")
-def node() -> str:
-    """node, with `ws` beside the client; the test skips where it cannot be had."""
-    found = shutil.which("node")
-    if found is None:
-        pytest.skip("no node on this machine")
-    if not (CLIENTS / "node_modules" / "ws").is_dir():
-        command = ["npm", "ci", "--ignore-scripts", "--silent"]
-        if shutil.which("npm") is None or subprocess.run(command, cwd=CLIENTS, check=False).returncode:
-            pytest.skip("the npm package `ws` could not be installed")
-    return found
-
-
 @pytest.fixture
-async def start(request: pytest.FixtureRequest) -> AsyncIterator[Start]:
+async def start() -> AsyncIterator[Start]:
     started: list[asyncio.subprocess.Process] = []
 
     async def begin(language: str, url: str, pause_s: float = 0.0) -> Client:
         python = [sys.executable, str(CLIENTS / "python_client.py")]
-        if language == "node":
-            command = [request.getfixturevalue("node"), str(CLIENTS / "node_client.mjs")]
-        else:
-            command = python
+        command = [node(), str(CLIENTS / "node_client.mjs")] if language == "node" else python
         order = {"url": url, "channels": list(KINDS.values()), "depth": DEPTH, "pause_s": pause_s}
         process = await asyncio.create_subprocess_exec(
             *command, json.dumps(order), limit=16 << 20, stdin=asyncio.subprocess.PIPE,

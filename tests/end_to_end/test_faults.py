@@ -34,7 +34,6 @@ CONNECTION_S = 15.0
 SILENCE_S = 20.0
 HALF_OPEN_S = 40.0
 
-
 AUDIT_S = 75.0  # the snapshot that audits a book comes every 60 s
 
 
@@ -43,8 +42,9 @@ def where(fact: Any) -> tuple[str, ...]:
     return tuple(name for name in EXCHANGES if fact(VENUES[name]))
 
 
-# A checksum over fewer levels than are kept proves only these.
-PROVED = {"kraken": 10}
+# Only a checksum tells a loss: not what is deeper than it reaches, nor what the next update undoes.
+SUM_ONLY = where(lambda venue: venue.continuity is Continuity.NONE and venue.checksum is not None)
+PROVED = {name: told.levels for name in SUM_ONLY if (told := VENUES[name].checksum)}
 VERIFIED = where(lambda venue: venue.checksum_state == "verified")
 SUMMED = where(lambda venue: venue.checksum is not None)
 # Every message is a whole book: the next one heals.
@@ -52,7 +52,7 @@ WHOLE = where(lambda venue: venue.sync is Sync.SNAPSHOTS_ONLY)
 # No loss shows: what is lost comes right with the next audit, or (JUMPS) with the next change of the level.
 AUDITED = where(lambda venue: venue.continuity is Continuity.RISES and venue.audit)
 JUMPING = where(lambda venue: venue.continuity is Continuity.JUMPS)
-SHOWING = tuple(name for name in EXCHANGES if name not in (*WHOLE, *AUDITED, *JUMPING, *PROVED))
+SHOWING = tuple(name for name in EXCHANGES if name not in (*WHOLE, *AUDITED, *JUMPING, *SUM_ONLY))
 REST = where(lambda venue: venue.sync is Sync.REST_SNAPSHOT)
 
 

@@ -165,6 +165,16 @@ def test_the_commands_that_look_at_a_running_box() -> None:
             ("kraken", 2, 2),
         ]
         assert "binance" in bookwire(box, "status").stdout
+        told = json.loads(bookwire(box, "status", "--latency", "--json").stdout)["latency"]
+        assert [row["exchange"] for row in told] == ["binance", "kraken"]
+        for row in told:
+            assert row["stages"]["tcp"] is None  # the kernel's
+            assert {name for name, seen in row["stages"].items() if seen} == {
+                "tls", "websocket", "decode", "book", "ring",
+            }  # fmt: skip
+            measured = row["stages"]["ring"]["count"]
+            assert 0 < measured * row["measured_one_in"] <= row["receive_to_publish"]["count"]
+        assert "websocket" in bookwire(box, "status", "--latency").stdout
         symbols = [json.loads(line) for line in bookwire(box, "symbols", "--json").stdout.splitlines()]
         assert [row["symbol"] for row in symbols] == ["BTC-USDT", "ETH-USDT"]
         tops = [json.loads(line) for line in bookwire(box, "top", "--json").stdout.splitlines()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import replace
 from decimal import ROUND_DOWN, Decimal, localcontext
@@ -74,6 +75,8 @@ def check(rows: list[dict[str, Any]], books: dict[str, PublishedBook], capital: 
             assert Decimal(row["whole"]["notional"]) == exact["whole"]
             assert Decimal(row["buy"]["price"]) == books[buy].decimals(1)[0][0]
             assert Decimal(row["sell"]["price"]) == books[sell].decimals(0)[0][0]
+            asked, bid = Decimal(row["buy"]["price"]), Decimal(row["sell"]["price"])
+            assert Decimal(row["spread_bp"]) == cut((bid - asked) / asked * 10_000, 2)
             assert row["age_ms"] == max(row["buy"]["age_ms"], row["sell"]["age_ms"]) >= 0
             assert 0 <= row["confidence"] <= 1
     profits = [Decimal(row["profit"]) for row in rows]
@@ -105,7 +108,8 @@ async def crossed(make_gateway):
 async def http(crossed):
     gateway, _ = crossed
     settings = HttpSettings(gateway.settings.shm_dir, gateway.settings.run_dir, writer_patience_ms=60_000)
-    async with TestClient(TestServer(application(replace(settings, arb=ARB)))) as client:
+    told = replace(settings, arb=ARB, arb_tick_ms=0)
+    async with TestClient(TestServer(application(told))) as client:
         yield client
 
 
@@ -130,6 +134,26 @@ async def test_rows_equal_exact_decimals_over_random_books(crossed, http):
             check(first["data"], books, capital, depth=2)
         seen += len(rows)
     assert seen > 100
+
+
+async def test_rows_are_made_once_a_tick_for_all_who_ask_the_same(crossed):
+    gateway, books = crossed
+    set_apart(gateway, books)
+    settings = HttpSettings(
+        gateway.settings.shm_dir, gateway.settings.run_dir, writer_patience_ms=60_000, arb=ARB,
+        arb_tick_ms=60_000,
+    )  # fmt: skip
+    async with TestClient(TestServer(application(settings))) as client:
+        first = await (await client.get("/v1/arb")).text()
+        gateway.writers["okx"].state(books["okx"], STALE)
+        bodies = await asyncio.gather(*(asked(client, "/v1/arb") for _ in range(50)))
+        assert set(bodies) == {first}, "made again within the tick"
+        other = loads(await asked(client, "/v1/arb?capital=500"))
+        assert [row["sell"]["exchange"] for row in other["data"]] == ["bybit"]
+
+
+async def asked(client, path):
+    return await (await client.get(path)).text()
 
 
 def set_apart(gateway: Any, books: dict[str, PublishedBook]) -> None:

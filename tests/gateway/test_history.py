@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
+import fcntl
 import io
+import os
 import sys
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,13 +19,14 @@ import pytest_asyncio
 from aiohttp.test_utils import TestClient, TestServer
 from gateway_support import LIVE, STALE, RandomFlow, Writer, loads
 
+from gateway.history_pool import HistoryPool, NoRoomError
 from gateway.rest import application
 from gateway.settings import HttpSettings
 from handlers import shm_layout as layout
 from handlers.logs import Log
 from handlers.recording.audit import audit, record_offsets
 from handlers.recording.journal import BlockType, JournalFile, files_of
-from handlers.recording.parquet import convert_waiting, waiting
+from handlers.recording.parquet import LOCK_NAME, convert_waiting, waiting
 from handlers.recording.recorder import RecordSettings, Track
 
 UPDATES = 700
@@ -96,8 +101,16 @@ def converted(recorded: Recorded) -> Recorded:
     return recorded
 
 
+class Inline(HistoryPool):
+    """Without processes: what is looked at is the answers."""
+
+    async def run(self, work, *arguments):
+        return await asyncio.to_thread(work, *arguments)
+
+
 @pytest_asyncio.fixture
-async def http(shm_dir, run_dir, tmp_path):
+async def http(shm_dir, run_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr("gateway.rest.HistoryPool", Inline)
     settings = HttpSettings(shm_dir, run_dir, record_dir=tmp_path / "record")
     async with TestClient(TestServer(application(settings))) as client:
         yield client
@@ -119,7 +132,7 @@ async def pages(http: Any, url: str, **query: Any) -> list[dict[str, Any]]:
         cursor = {"cursor": body["next"]}
 
 
-@pytest.mark.parametrize("limit", [7, 100, 10_000])
+@pytest.mark.parametrize("limit", [61, 10_000])
 async def test_pages_give_every_update_once_and_exact(http, converted, limit):
     rows = await pages(http, f"{URL}/updates", limit=str(limit))
     told = [
@@ -219,6 +232,35 @@ async def test_a_name_is_never_a_way_out_of_the_recording(http, converted, path)
     assert answer.status in (400, 404)
 
 
+async def test_queries_run_elsewhere_and_only_so_many_wait():
+    pool = HistoryPool(1, 1)
+    try:
+        first = asyncio.create_task(pool.run(time.sleep, 0.2))
+        second = asyncio.create_task(pool.run(os.getpid))
+        await asyncio.sleep(0)
+        with pytest.raises(NoRoomError):
+            await pool.run(os.getpid)
+        await first
+        assert await second != os.getpid()
+        with pytest.raises(NoRoomError):
+            await pool.run(os.abort)
+        assert await pool.run(os.getpid) not in (await second, os.getpid()), "another took its place"
+    finally:
+        pool.close()
+
+
+async def test_who_cannot_wait_is_told_when_to_come_again(shm_dir, run_dir, tmp_path, converted, monkeypatch):
+    async def full(*_):
+        raise NoRoomError("2 queries are under way")
+
+    monkeypatch.setattr(HistoryPool, "run", full)
+    settings = HttpSettings(shm_dir, run_dir, record_dir=tmp_path / "record")
+    async with TestClient(TestServer(application(settings))) as client:
+        answer = await client.get(f"{URL}/updates")
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+        assert (await answer.json())["title"] == "too many queries"
+
+
 async def test_without_the_extra_the_answer_names_it(http, converted, monkeypatch):
     monkeypatch.setitem(sys.modules, "duckdb", None)
     answer = await http.get(f"{URL}/updates")
@@ -254,6 +296,13 @@ async def test_gaps_stand_in_the_manifest_beside_the_file(shm_dir, run_dir, tmp_
     assert [(gap["from_sequence"], gap["to_sequence"]) for gap in gaps] == [(first_lost, 4001)]
     assert "went round" in gaps[0]["why"]
     assert audit(tmp_path).clean
+
+
+def test_two_do_not_convert_the_same_files(recorded):
+    with (recorded.dir / LOCK_NAME).open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert convert_waiting(recorded.dir, "zstd", Log("record", stream=io.StringIO())).files == 0
+    assert convert_waiting(recorded.dir, "zstd", Log("record", stream=io.StringIO())).files > 4
 
 
 def test_verify_finds_parquet_that_is_not_as_its_manifest_says(converted):

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 from decimal import Decimal
 
+import jsonschema
 import pytest
 import pytest_asyncio
 from aiohttp.test_utils import TestClient, TestServer
 from gateway_support import STALE, RandomFlow, expected_side, loads
+from orjson import dumps
 
 from gateway.rest import application
 from gateway.settings import HttpSettings
 from handlers.registry import EXCHANGES
+
+STATUS = "#/components/schemas/Status"
 
 
 @pytest_asyncio.fixture
@@ -64,6 +69,8 @@ async def test_a_book_that_is_not_live_is_shown_empty(gateway, http, books):
         ("/v1/book/okx:BTC-USDT?depth=0", 400, "invalid depth", 9),
         ("/v1/book/okx:BTC-USDT?depth=1001", 400, "invalid depth", 9),
         ("/v1/book/okx:BTC-USDT?depth=ten", 400, "invalid depth", 9),
+        ("/v1/book/okx:BTC-USDT?numbers=text", 400, "invalid numbers", 16),
+        ("/v1/book/okx:BTC-USDT?stamps=1", 400, "invalid stamps", 19),
         ("/v1/symbols?exchange=nosuch", 404, "unknown exchange", 6),
         ("/nowhere", 404, "Not Found", None),
     ],
@@ -120,11 +127,35 @@ async def test_metrics_parse_and_name_what_users_expect(gateway, http, books):
     assert samples['bookwire_feed_up{exchange="kraken"}'] == 0
     assert samples['bookwire_books{exchange="okx",state="live"}'] == 1
     assert samples['bookwire_exchange_delay_seconds{exchange="okx"}'] == 0.005
+    assert samples['bookwire_budget_seconds_count{exchange="okx",stage="decode"}'] == 0  # no loop reads here
+    assert samples['bookwire_gap_seconds_count{exchange="okx"}'] == 0
+    assert samples["bookwire_clock_synchronised"] in (0, 1)
+    assert abs(samples["bookwire_clock_offset_seconds"]) < 1
     assert samples["bookwire_gateway_clients"] == 1
     assert samples['bookwire_gateway_subscriptions{type="top"}'] == 1
     assert samples["bookwire_gateway_up"] == 1
     assert samples["bookwire_gateway_sent_messages_total"] >= 2
     assert all(name.startswith("bookwire_") for name in samples)
+
+
+async def test_sinks_and_mirrors_are_in_the_metrics(http, run_dir):
+    lost = {"files": 1, "updates": 2, "gaps": 0, "damaged_bytes": 0}
+    counts = {"rows": 5, "batches": 1, "duplicates": 0, "failures": 3, "retries": 2, "backlog_bytes": 7}
+    sink = {"kind": "kafka", "time": time.time(), "connected": True, "backlog_files": 1, "lag_s": 0.5}
+    (run_dir / "sink.kafka.status.json").write_bytes(dumps({**counts, **sink, "lost": lost}))
+    mirror = {"records": 9, "snapshots": 1, "beats": 4, "unknown": 0, "refused": 0, "errors": 0}
+    ages = {"okx": {"age_s": 0.25, "books_waiting": 1}}
+    (run_dir / "mirror.status.json").write_bytes(dumps({**mirror, "time": 1.0, "exchanges": ages}))
+    text = await (await http.get("/metrics")).text()
+    for line in (
+        'bookwire_sink_up{sink="kafka"} 1',
+        'bookwire_sink_lost_total{sink="kafka",what="updates"} 2',
+        'bookwire_sink_backlog_bytes{sink="kafka"} 7',
+        'bookwire_sink_failures_total{sink="kafka"} 3',
+        "bookwire_mirror_up 0",
+        'bookwire_mirror_beat_age_seconds{exchange="okx"} 0.25',
+    ):
+        assert line in text.splitlines()
 
 
 async def test_openapi_describes_every_route(http):
@@ -150,6 +181,7 @@ async def test_the_dashboard_comes_whole_from_here(http):
 
 async def test_the_status_tells_every_exchange(http, books):
     told = await (await http.get("/v1/status")).json()
+    jsonschema.validate(told, {**(await (await http.get("/openapi.json")).json()), "$ref": STATUS})
     assert [row["number"] for row in told["exchanges"]] == [row.number for row in EXCHANGES]
     running = [row for row in told["exchanges"] if row["total"]]
     assert running
@@ -157,3 +189,4 @@ async def test_the_status_tells_every_exchange(http, books):
     for row in running:
         assert sum(row["books"].values()) == row["total"]
         assert row["age_ms"] is None or row["age_ms"] >= 0
+        assert row["interruptions"]["count"] >= 0

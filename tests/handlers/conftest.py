@@ -45,19 +45,21 @@ class SegmentWriter:
         store, evicted = lib.bw_shm_writer_store(self.writer), ffi.new("int64_t *")
         changes = sorted(changes, key=lambda change: change[0])
         record = lib.bw_record_reserve(self.writer, len(changes))
+        ffi.memmove(record, bytes(ffi.sizeof("bw_record")), ffi.sizeof("bw_record"))
         lib.bw_book_begin(native)
         for side, price, quantity, orders in changes:
             lib.bw_book_set(store, native, side, price, quantity, orders, evicted)
         native.sequence += 1
+        native.published_ns = now_ns = time.time_ns()
         native.state = lib.BW_BOOK_LIVE
         lib.bw_book_end(store, native)
         record.type, record.book, record.sequence, record.state = kind, book, native.sequence, native.state
+        record.price_exponent, record.quantity_exponent = native.price_exponent, native.quantity_exponent
         levels = ffi.cast("bw_level *", record + 1)
         for i, (_, price, quantity, orders) in enumerate(changes):
             levels[i] = (price, quantity, orders, 0)
         asks = sum(change[0] for change in changes)
-        lib.bw_record_commit(self.writer, record, len(changes) - asks, asks, time.time_ns())
-
+        lib.bw_record_commit(self.writer, record, len(changes) - asks, asks, now_ns)
         self.beat()
 
     def beat(self) -> None:

@@ -2,7 +2,8 @@
 
 The rebuild shares nothing with the room: ``json`` with exact decimals, dictionaries, and each venue's
 rule in the reader of its test. After every message of a book both must hold the same levels (deep books:
-the best 200 a side after every message, all levels after each tenth and at the end).
+the best 200 a side after every message, all levels after each tenth and at the end; recordings of tens of
+thousands of messages: after each of ``every`` and at the end).
 """
 
 from __future__ import annotations
@@ -60,17 +61,18 @@ class Recording:
     checksums: int = 0
     decimals: tuple[int, int] = (0, 0)  # the engine grows them as digits come
     scales: Callable[[str], tuple[int, int]] = lambda symbol: (0, 0)  # of integers on the wire
+    every: int = 1  # messages of a book from one comparison to the next
     all_known: bool = True  # data of other channels is recognised as foreign
 
 
 def lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Text and REST address ("" for a frame) of each line."""
+    """Text and REST address ("" for a frame, "?" where none was noted) of each line."""
     data = path.read_bytes()
     for line in (gzip.decompress(data) if path.suffix == ".gz" else data).splitlines():
         row = json.loads(line)
         sent = base64.b64decode(row.get("b64", ""))
         text = (gzip.decompress(sent) if sent.startswith(b"\x1f\x8b") else sent).decode()
-        yield row.get("raw", text), row.get("url", "") if row.get("rest") else ""
+        yield row.get("raw", text), row.get("url", "?") if row.get("rest") else ""
 
 
 def exact(value: Decimal) -> int:
@@ -185,7 +187,7 @@ class Run:
         assert stats["decode_failures"] == stats["quarantined"] == self.foreign
 
     def check(self, symbol: str, book: Rebuilt) -> None:
-        if not book.known:
+        if not book.known or book.messages % self.recording.every:
             return
         deep = len(book.bids) + len(book.asks) > DEEP_LEVELS and book.messages % DEEP_EVERY
         copy = (

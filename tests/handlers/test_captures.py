@@ -6,7 +6,7 @@ Recordings of other products of the five go through test-local variants of the f
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +20,8 @@ from handlers.facts import Continuity, Levels, Message, OneLevel, Venue
 from handlers.registry import VENUES
 from handlers.shm_layout import BookState
 
+LONG = (pytest.mark.long, pytest.mark.timeout(600))
+
 
 def binance(message: Any, url: str) -> Update | None:
     if url:
@@ -30,6 +32,11 @@ def binance(message: Any, url: str) -> Update | None:
     if data.get("e") != "depthUpdate":
         return None
     return Update(data["s"], both(data, "b", "a"), last=data["u"])
+
+
+def flow(symbol: str) -> Callable[[Any, str], Update | None]:
+    """A recording of one symbol, whose REST answer has no address."""
+    return lambda message, url: binance(message, url and f"symbol={symbol}")
 
 
 def coinbase(message: Any, _: str) -> Update | None:
@@ -166,10 +173,19 @@ KRAKEN_FUTURES = variant(
 )
 
 
+def long(name: str, venue: Venue, symbol: str, updates: int) -> Recording:
+    """Ten minutes of one symbol with its trades and best prices, which are foreign here."""
+    return Recording(f"_flow/binance-{name}-20240808.jsonl.gz", venue, flow(symbol), updates, every=25)
+
+
 RECORDINGS = [
     Recording("binance/cryptofeed-spot-depth100ms-2021.jsonl", VENUES["binance"], binance, 181),
     Recording("binance/cryptofeed-usdm-depth100ms-2021.jsonl", previous_linked(), binance, 768),
     Recording("binance/cryptofeed-coinm-depth100ms-2021.jsonl.gz", previous_linked(), binance, 2057),
+    long("spot-btcusdt", VENUES["binance"], "BTCUSDT", 6496),
+    long("usdm-btcusdt", previous_linked(), "BTCUSDT", 6552),
+    long("coinm-btcusd-perp", previous_linked(), "BTCUSD_PERP", 44796),
+    long("coinm-ethusd-perp", previous_linked(), "ETHUSD_PERP", 39156),
     Recording("coinbase/cryptofeed-advanced-l2data-2026.jsonl.gz", other_channels(), coinbase, 775),
     Recording(
         "coinbase/cryptofeed-exchange-level2-2021.jsonl.gz", COINBASE_EXCHANGE, coinbase_exchange, 9729
@@ -204,7 +220,10 @@ def table(request: pytest.FixtureRequest) -> Iterator[list[str]]:
         print("\n" + "\n".join([head, *rows]))
 
 
-@pytest.mark.parametrize("recording", RECORDINGS, ids=lambda one: one.file.split(".")[0])
+@pytest.mark.parametrize(
+    "recording",
+    [pytest.param(one, id=one.file.split(".")[0], marks=LONG if one.every > 1 else ()) for one in RECORDINGS],
+)
 def test_every_recorded_book_equals_its_rebuild(
     recording: Recording, captures: Path, table: list[str]
 ) -> None:

@@ -53,3 +53,30 @@ def test_samples_are_those_that_are_decoded() -> None:
     assert {name: row.get("samples", 0) for name, row in TOLD.items()} == {
         name: counts[name] for name in VENUES
     }
+
+
+# Of no recording and no sample above, and why.
+LEFT_OUT = {
+    "htx/cryptofeed-spot-depthstep0-2021": "whole pushes only: a test of test_captures_session",
+    "mexc/daxalgo-v3pb-spot-frames-2026": "a neighbouring stream: a test of test_more_samples",
+    "mexc/osslabz-v3pb-spot-kline-2026": "candles",
+    "mexc/tradingengine-v3pb-spot-bookticker-2026": "best prices",
+    "bitfinex/tardisnode-v2-derivatives-samples": "its one book update is of a channel that nothing binds",
+    "lbank/arbobservatory-perp-topic25-frames-2026": "perpetuals, whose protocol is another",
+}
+
+
+def test_every_capture_is_played_or_left_out_for_a_reason(captures: Path) -> None:
+    rooms = (test_captures, test_captures_session, test_more_captures)
+    played = {
+        *(one.file for room in rooms for one in room.RECORDINGS),
+        *test_capture_samples.FILES,
+        *(one.name for one in test_more_samples.FILES),
+        *test_samples_session.FILES,
+    }
+    there = {
+        str(path.relative_to(captures)).partition(".jsonl")[0]
+        for path in captures.rglob("*.jsonl*")
+        if "_older" not in path.parts
+    }
+    assert there - {name.partition(".jsonl")[0] for name in played} == set(LEFT_OUT)

@@ -7,15 +7,22 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from appliance.commands.status import recorder_line
+from gateway.directory import SegmentDirectory
+from gateway.metrics import exposition
+from gateway.observe import is_fresh, read_status
+from gateway.settings import HttpSettings
 from handlers import shm_layout as layout
 from handlers._ffi import lib
 from handlers.logs import Log
@@ -256,6 +263,32 @@ def test_the_oldest_leave_when_the_budget_is_used_up(tmp_path: Path) -> None:
     os.utime(directory / "4.bwj", ns=(1, 1))
     keeping.enforce([directory / "0.bwj"])
     assert not (directory / "4.bwj").exists()
+
+
+def test_the_status_tells_what_was_recorded_and_what_waits(
+    writer: SegmentWriter, told: RecordSettings
+) -> None:
+    recorder = Recorder(told, Log("record"))
+    publish(writer, 50)
+    for track in recorder.tracks:
+        track.poll(1.0)
+    recorder.write_status()
+    status = read_status(told.run_dir, "record")
+    assert is_fresh(status)
+    assert status["exchanges"]["binance"]["records"] == 50
+    assert status["exchanges"]["binance"]["lag_bytes"] == 0
+    directory = SegmentDirectory(told.shm_dir, 1000)
+    text = exposition(HttpSettings(told.shm_dir, told.run_dir), directory)
+    assert "bookwire_recorder_up 1\n" in text
+    assert 'bookwire_recorder_records_total{exchange="binance"} 50\n' in text
+    path = told.run_dir / "record.status.json"
+    path.write_bytes(orjson.dumps({**status, "time": time.time() - 60}))
+    assert "bookwire_recorder_up 0\n" in exposition(HttpSettings(told.shm_dir, told.run_dir), directory)
+    directory.close()
+    assert "50 updates" in recorder_line({**status, "age_s": 0.4})
+    assert "SILENT for 60 s" in recorder_line({**status, "age_s": 60.0})
+    for track in recorder.tracks:
+        track.close("stopped")
 
 
 def test_the_process_syncs_and_ends_its_files(writer: SegmentWriter, told: RecordSettings) -> None:

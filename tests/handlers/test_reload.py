@@ -98,4 +98,5 @@ def test_what_has_no_room_changes_nothing(capacity: int, names: str, says: str) 
 def test_what_leaves_makes_room_for_what_comes() -> None:
     world = World(8)
     world.of("A", "D", "E", "F")
-    assert sorted([*world.serving[0].books, *world.serving[1].books]) == ["A-USDT", "D-USDT", "E-USDT", "F-USDT"]
+    names = [name for line in world.carried() for name in line]
+    assert sorted(names) == ["A-USDT", "D-USDT", "E-USDT", "F-USDT"]

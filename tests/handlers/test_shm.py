@@ -154,6 +154,24 @@ def test_stats_are_named_and_complete(writer: Any, path: Path) -> None:
         assert len(segment.stats) == counters
 
 
+def test_timing_is_read_by_stage_and_missing_from_an_older_writer(writer: Any, path: Path) -> None:
+    timing = lib.bw_shm_writer_timing(writer.writer)
+    timing.budget_ns[shm_layout.Budget.DECODE][40] = 5
+    timing.cycles_per_second, timing.busy_ns = 2_600_000_000, 77
+    with shm.Segment.open(path) as segment:
+        assert segment.budget(shm_layout.Budget.DECODE)[40] == 5
+        assert segment.budget(shm_layout.Budget.TCP).sum() == 0
+        assert segment.budget_every == lib.BW_BUDGET_EVERY
+        assert (segment.cycles_per_second, segment.busy_ns) == (2_600_000_000, 77)
+    lib.bw_shm_writer_header(writer.writer).timing_offset = 0
+    with shm.Segment.open(path) as segment:
+        assert segment.budget(shm_layout.Budget.DECODE).sum() == 0
+        assert (segment.budget_every, segment.cycles_per_second, segment.busy_ns) == (0, 0, 0)
+    lib.bw_shm_writer_header(writer.writer).timing_offset = 1 << 40
+    with pytest.raises(UnavailableError, match="parts lie outside"):
+        shm.Segment.open(path)
+
+
 def test_histogram_floors_invert_the_buckets() -> None:
     for bucket in range(shm_layout.HISTOGRAM_BUCKETS):
         floor = shm_layout.histogram_floor_ns(bucket)
@@ -169,8 +187,10 @@ def test_enumerations_match_the_header() -> None:
         "BW_RECORD": shm_layout.RecordType,
         "BW_VERIFIER": shm_layout.VerifierState,
         "BW_VERIFIED": shm_layout.VerifiedBy,
+        "BW_BUDGET": shm_layout.Budget,
     }.items():
         for member in python.__members__.values():
             assert getattr(lib, f"{prefix}_{member.name}") == member
     assert len(shm_layout.Reason) == lib.BW_REASON_COUNT
     assert len(Stage) == lib.BW_STAGE_COUNT
+    assert len(shm_layout.Budget) == lib.BW_BUDGET_COUNT

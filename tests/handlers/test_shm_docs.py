@@ -40,7 +40,7 @@ STRUCTS = documented()
 def test_every_struct_of_the_layout_is_documented() -> None:
     assert set(STRUCTS) == {
         "bw_shm_header", "bw_symbol", "bw_book", "bw_level", "bw_side", "bw_directory_entry", "bw_chunk",
-        "bw_record", "bw_stats",
+        "bw_record", "bw_stats", "bw_timing",
     }  # fmt: skip
 
 

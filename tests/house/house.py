@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -23,7 +25,17 @@ def tracked() -> tuple[Path, ...]:
         names = [Path(name) for name in listed.stdout.decode().split("\0") if name]
     else:
         names = [path.relative_to(REPOSITORY) for path in REPOSITORY.rglob("*") if path.is_file()]
-        built = {"build", ".venv", ".peers", ".peers-old", "node_modules", "__pycache__", "dist", ".git"}
+        built = {
+            "build",
+            ".venv",
+            ".peers",
+            ".peers-old",
+            ".schemathesis",
+            "node_modules",
+            "__pycache__",
+            "dist",
+            ".git",
+        }
         names = [name for name in names if not built & set(name.parts) and not name.name.endswith(".so")]
     return tuple(sorted(name for name in set(names) if (REPOSITORY / name).is_file()))
 
@@ -39,3 +51,16 @@ def sources(*suffixes: str, under: tuple[str, ...] = FLOORS) -> list[Path]:
 
 def text_of(path: Path) -> str:
     return (REPOSITORY / path).read_text(encoding="utf-8")
+
+
+def imports(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, dotted module) of every import, inside functions too; relative ones made absolute."""
+    for node in ast.walk(ast.parse(text_of(path))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            base = path.parts[: len(path.parts) - node.level] if node.level else ()
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                yield node.lineno, f"{module}.{alias.name}"

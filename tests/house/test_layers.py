@@ -2,25 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-from house import FLOORS, sources, text_of
-
-
-def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """(line, dotted module) of every import, inside functions too; relative ones made absolute."""
-    for node in ast.walk(ast.parse(text_of(path))):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield node.lineno, alias.name
-        elif isinstance(node, ast.ImportFrom):
-            base = path.parts[: len(path.parts) - node.level] if node.level else ()
-            module = ".".join([*base, *([node.module] if node.module else [])])
-            for alias in node.names:
-                yield node.lineno, f"{module}.{alias.name}"
+from house import FLOORS, imports, sources, text_of
 
 
 def test_imports_point_down() -> None:
@@ -78,16 +63,4 @@ def test_simulator_and_handlers_know_nothing_of_each_other() -> None:
                 wrong.append(f"{path}:{line} imports {module}")
             if path.parts[0] in ("handlers", "gateway") and module.startswith("appliance"):
                 wrong.append(f"{path}:{line} imports {module}")
-    assert wrong == []
-
-
-def test_venue_files_are_facts_without_sockets() -> None:
-    io = {"socket", "ssl", "asyncio", "aiohttp", "websockets", "threading", "http"}
-    wrong = [
-        f"{path}:{line} imports {module}"
-        for path in sources(".py")
-        if path.parts[:2] == ("handlers", "venues")
-        for line, module in imports(path)
-        if module.split(".")[0] in io
-    ]
     assert wrong == []

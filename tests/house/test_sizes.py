@@ -18,22 +18,13 @@ def _ours(*suffixes: str) -> list[Path]:
 
 
 def test_no_file_is_too_long() -> None:
+    shipped = sources(".py", ".js", ".rs", under=("clients",))
     long = {
         str(path): count
-        for path in _ours(".py", ".c", ".h")
+        for path in [*_ours(".py", ".c", ".h", ".js"), *shipped]
         if (count := len(text_of(path).splitlines())) > FILE_LINES_MAX
     }
     assert long == {}
-
-
-def test_venue_files_stay_facts() -> None:
-    sizes = {
-        path.name: len(text_of(path).splitlines())
-        for path in sources(".py")
-        if path.parts[:2] == ("handlers", "venues") and not path.name.startswith("_")
-    }
-    assert sizes, "no venue files found"
-    assert {name: size for name, size in sizes.items() if size > 200} == {}
 
 
 def test_python_functions_fit_a_screen() -> None:

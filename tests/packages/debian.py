@@ -49,6 +49,7 @@ def tree() -> Path:
         refusal.write_text("#!/bin/sh\nexit 101\n")
         refusal.chmod(0o755)
         stamp.touch()
+    os.utime(root / "var" / "lib" / "apt" / "lists")  # a box without a network cannot fetch younger ones
     return root
 
 
@@ -88,7 +89,7 @@ class Box:
     def command(self, *words: str) -> list[str]:
         """The command line that runs ``words`` inside."""
         inside = ["nsenter", f"--target={self.leader}", *("--mount", "--uts", "--ipc", "--net", "--pid")]
-        return [*inside, "env", "-i", "HOME=/root", "LC_ALL=C.UTF-8", f"PATH={PATHS}", *words]
+        return [*inside, "env", "-i", "HOME=/var/tmp", "LC_ALL=C.UTF-8", f"PATH={PATHS}", *words]
 
     def run(self, *words: str, check: bool = True) -> str:
         """Its output."""

@@ -60,26 +60,26 @@ def test_a_fresh_environment_with_the_wheel_serves_books(box: Box) -> None:
     wheel = newest("bookwire-*-cp311-*.whl")
     pip = [str(ROOT / ".venv/bin/pip"), "download", "-q", "--require-hashes", "--only-binary", ":all:"]
     subprocess.run([*pip, "-r", str(ROOT / "requirements.lock"), "-d", str(LIBRARIES)], check=True)
-    shutil.copytree(LIBRARIES, box.path("/root/libraries"))
-    shutil.copy(wheel, box.path("/root"))
-    box.run("python3", "-m", "venv", "/root/venv")
+    shutil.copytree(LIBRARIES, box.path("/var/tmp/libraries"))
+    shutil.copy(wheel, box.path("/var/tmp"))
+    box.run("python3", "-m", "venv", "/var/tmp/venv")
     box.run(
-        "/root/venv/bin/pip",
+        "/var/tmp/venv/bin/pip",
         "install",
         "--no-index",
         "--find-links",
-        "/root/libraries",
-        f"/root/{wheel.name}",
+        "/var/tmp/libraries",
+        f"/var/tmp/{wheel.name}",
     )
-    assert ready(box.run("/root/venv/bin/bookwire", *UP))["books"] == 4
+    assert ready(box.run("/var/tmp/venv/bin/bookwire", *UP))["books"] == 4
 
 
 def test_the_package_starts_nothing_serves_and_leaves_nothing(box: Box) -> None:
     package = newest("bookwire_*.deb")
     before = difference(box.changes / "upper", tree())
-    shutil.copy(package, box.path("/root/bookwire.deb"))
-    box.run("dpkg", "--install", "/root/bookwire.deb")
-    box.path("/root/bookwire.deb").unlink()
+    shutil.copy(package, box.path("/var/tmp/bookwire.deb"))
+    box.run("dpkg", "--install", "/var/tmp/bookwire.deb")
+    box.path("/var/tmp/bookwire.deb").unlink()
     units = "systemctl", "list-units", "--all", "--plain", "--no-legend", "bookwire*"
     assert box.run(*units) == ""
     enabled = "systemctl", "list-unit-files", "--state=enabled", "--no-legend", "bookwire*"
@@ -103,9 +103,9 @@ def test_the_package_starts_nothing_serves_and_leaves_nothing(box: Box) -> None:
 def test_the_package_refuses_an_environment_that_is_not_its_own(box: Box) -> None:
     box.path("/opt/bookwire/venv").mkdir(parents=True)
     box.path("/opt/bookwire/venv/pyvenv.cfg").write_text("")
-    shutil.copy(newest("bookwire_*.deb"), box.path("/root/bookwire.deb"))
+    shutil.copy(newest("bookwire_*.deb"), box.path("/var/tmp/bookwire.deb"))
     done = subprocess.run(
-        box.command("dpkg", "--install", "/root/bookwire.deb"), capture_output=True, text=True, check=False
+        box.command("dpkg", "--install", "/var/tmp/bookwire.deb"), capture_output=True, text=True, check=False
     )
     assert done.returncode != 0
     assert "take it away first" in done.stderr

@@ -20,7 +20,7 @@ from appliance.simulator.exchange import Batch, Exchange, Query, Reply, Route, S
 from appliance.simulator.faults import Marks
 from appliance.simulator.flow import Flow
 from appliance.simulator.instruments import Instrument
-from appliance.simulator.numbers import shortest
+from appliance.simulator.texts import pairs, parsed, spoilt
 
 _PATH = re.compile(r"(/\d+)?/api/pro/v[12]/stream")
 _SNAPSHOTS = {"depth-snapshot": 500, "depth-snapshot-top100": 100}
@@ -75,10 +75,7 @@ class Ascendex(Exchange):
             self.say(connection, '{"m":"connected","type":"unauth"}')
 
     def on_text(self, connection: Connection, text: str) -> None:
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
+        request = parsed(text)
         operation = request.get("op") if isinstance(request, dict) else None
         sorts = {"ping": "alive", "pong": "alive", "auth": "alive", "sub": "sub", "unsub": "sub"}
         sort = sorts.get(str(operation), "req")
@@ -218,15 +215,9 @@ class Ascendex(Exchange):
     ) -> bytes:
         """The space after the symbol is the exchange's own."""
         count: _Count = book.state
-        price, quantity = book.instrument.price_decimals, book.instrument.quantity_decimals
-        bids, asks = (
-            ",".join(
-                f'["{shortest(each.price, price)}","{shortest(each.quantity, quantity)}"]' for each in side
-            )
-            for side in self.split(changes)
-        )
+        bids, asks = (pairs(book.instrument, side) for side in self.split(changes))
         if malformed:
-            bids = ",".join(filter(None, ('["not-a-price","1"]', bids)))
+            bids = spoilt(bids)
         return (
             f'{{"m":"{name}","symbol":"{book.name}", "data":{{"ts":{count.changed},"seqnum":{count.seqnum},'
             f'"asks":[{asks}],"bids":[{bids}]}}}}'

@@ -20,6 +20,7 @@ from appliance.simulator.faults import Marks
 from appliance.simulator.flow import Flow
 from appliance.simulator.instruments import Instrument
 from appliance.simulator.numbers import fixed
+from appliance.simulator.texts import spoilt
 
 _DECIMALS = 8  # every number is padded to 8 decimals
 _MESSAGES_PER_SECOND = 5
@@ -158,7 +159,7 @@ class Binance(Exchange):
             return []
         bids, asks = (self._levels(book, each) for each in self.split(changes))
         if malformed:
-            bids = ",".join(filter(None, ('["not-a-price","1.00000000"]', bids)))
+            bids = spoilt(bids, '["not-a-price","1.00000000"]')
         event = (
             f'{{"e":"depthUpdate","E":{self.clock.now_ms()},"s":"{book.name}","U":{ids[0]},"u":{ids[1]},'
             f'"b":[{bids}],"a":[{asks}]}}'

@@ -21,6 +21,7 @@ from appliance.simulator.faults import Marks
 from appliance.simulator.flow import Flow
 from appliance.simulator.instruments import Instrument
 from appliance.simulator.numbers import fixed
+from appliance.simulator.texts import parsed, spoilt
 from appliance.simulator.views import View, Views
 
 _INCREMENTS = "incrDepth"
@@ -78,10 +79,7 @@ class Bingx(Exchange):
         if text == "Pong":
             connection.state.update(answered_at=time.monotonic(), pings=[])
             return
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
+        request = parsed(text)
         if not isinstance(request, dict):
             self._answer(connection, {}, 100400, "invalid json")
         elif "pong" in request:
@@ -184,7 +182,7 @@ class Bingx(Exchange):
         bid_text, ask_text = (self._levels(book, side, pairs=pairs) for side in (bids, asks))
         if marks.malformed:
             wrong = '["not-a-price","1"]' if pairs else '"not-a-price":"1"'
-            bid_text = ",".join(filter(None, (wrong, bid_text)))
+            bid_text = spoilt(bid_text, wrong)
         opening, closing = "[]" if pairs else "{}"
         named = "" if topic.depth else f'"action":"{action}",'
         return (

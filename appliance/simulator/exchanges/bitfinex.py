@@ -22,6 +22,7 @@ from appliance.simulator.faults import Marks
 from appliance.simulator.flow import Flow
 from appliance.simulator.instruments import Instrument
 from appliance.simulator.numbers import javascript
+from appliance.simulator.texts import parsed
 from appliance.simulator.views import Views
 
 _TIMESTAMP, _SEQ_ALL, _OB_CHECKSUM = 32768, 65536, 131072
@@ -123,10 +124,7 @@ class Bitfinex(Exchange):
         self.say(connection, orjson.dumps(event))
 
     def on_text(self, connection: Connection, text: str) -> None:
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
+        request = parsed(text)
         event = request.get("event") if isinstance(request, dict) else None
         match event:
             case "ping":

@@ -19,6 +19,7 @@ from appliance.simulator.exchange import Batch, Exchange, Query, Reply, Route, S
 from appliance.simulator.faults import Marks
 from appliance.simulator.instruments import Instrument
 from appliance.simulator.numbers import shortest
+from appliance.simulator.texts import pairs, parsed, spoilt
 from appliance.simulator.views import View, Views
 
 _CLASSIC, _UNIFIED = "/v2/ws/public", "/v3/ws/public"
@@ -82,10 +83,7 @@ class Bitget(Exchange):
             self._error(connection, 30007, "request over limit,connection close")
             connection.close(1008, "too many messages")
             return
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
+        request = parsed(text)
         operation = request.get("op") if isinstance(request, dict) else None
         arguments = request.get("args") if isinstance(request, dict) else None
         if operation not in ("subscribe", "unsubscribe"):
@@ -210,7 +208,7 @@ class Bitget(Exchange):
     ) -> bytes:
         bids, asks = (self._levels(book, side) for side in sides)
         if marks.malformed:
-            bids = ",".join(filter(None, ('["not-a-price","1"]', bids)))
+            bids = spoilt(bids)
         now = self.clock.now_ms()
         proofs = _FORMS[self.chosen["form"]]
         fields = {"ts": f'"{now - 2}"', "checksum": "", "seq": str(ids[0]), "pseq": str(ids[1])}
@@ -236,11 +234,8 @@ class Bitget(Exchange):
         ).encode()
 
     def _levels(self, book: SimulatedBook, changes: list[Change]) -> str:
-        price, quantity = book.instrument.price_decimals, book.instrument.quantity_decimals
-        return ",".join(
-            f'["{shortest(each.price, price)}","{shortest(each.quantity, quantity)}"]'
-            for each in sorted(changes, key=lambda each: each.price if each.side == ASK else -each.price)
-        )
+        best_first = sorted(changes, key=lambda each: each.price if each.side == ASK else -each.price)
+        return pairs(book.instrument, best_first)
 
     def _checksum(self, book: SimulatedBook, marks: Marks) -> int:
         """CRC-32 of the best 25 levels' texts, bid and ask by turns, as a signed number."""

@@ -22,6 +22,7 @@ from appliance.simulator.faults import Marks
 from appliance.simulator.flow import Flow
 from appliance.simulator.instruments import Instrument
 from appliance.simulator.numbers import fixed, shortest
+from appliance.simulator.texts import parsed, spoilt
 
 _INCREASE = "spot/depth/increase100"
 _WHOLE = {"spot/depth5": 5, "spot/depth20": 20, "spot/depth50": 50, "spot/depth100": 100}
@@ -102,10 +103,7 @@ class Bitmart(Exchange):
         if text == "ping":
             connection.send_text("pong")
             return
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
+        request = parsed(text)
         operation = request.get("op") if isinstance(request, dict) else None
         names = request.get("args") if isinstance(request, dict) else None
         if not isinstance(request, dict):
@@ -223,7 +221,7 @@ class Bitmart(Exchange):
     ) -> bytes:
         bids, asks = self._rows(book, changes)
         if marks is not None and marks.malformed:
-            bids = ",".join(filter(None, ('["not-a-price","1"]', bids)))
+            bids = spoilt(bids)
         return (
             f'{{"data":[{{"asks":[{asks}],"bids":[{bids}],"ms_t":{self.clock.now_ms()},"symbol":"{book.name}",'
             f'"type":"{kind}","version":{book.state.version}}}],"table":"{_INCREASE}"}}'

@@ -18,6 +18,7 @@ from appliance.simulator.exchange import Batch, Exchange, Query, Reply, Route, S
 from appliance.simulator.faults import Marks
 from appliance.simulator.instruments import Instrument
 from appliance.simulator.numbers import shortest
+from appliance.simulator.texts import pairs, parsed, spoilt
 
 _DEPTHS = (1, 50, 200, 1000)
 _REST_DEPTH_MAX = 1000
@@ -63,10 +64,7 @@ class Bybit(Exchange):
         connection.state.update(conn_id=str(uuid.UUID(int=self.random.getrandbits(128))), characters=0)
 
     def on_text(self, connection: Connection, text: str) -> None:
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
+        request = parsed(text)
         operation = request.get("op") if isinstance(request, dict) else None
         if not isinstance(request, dict) or operation not in ("ping", "subscribe", "unsubscribe"):
             self._answer(connection, request, success=False, message="Invalid request")
@@ -165,15 +163,9 @@ class Bybit(Exchange):
         self, book: SimulatedBook, depth: int, kind: str, changes: list[Change], marks: Marks | None = None
     ) -> bytes:
         ids: _Ids = book.state
-        price, quantity = book.instrument.price_decimals, book.instrument.quantity_decimals
-        bids, asks = (
-            ",".join(
-                f'["{shortest(each.price, price)}","{shortest(each.quantity, quantity)}"]' for each in side
-            )
-            for side in self.split(changes)
-        )
+        bids, asks = (pairs(book.instrument, side) for side in self.split(changes))
         if marks is not None and marks.malformed:
-            bids = ",".join(filter(None, ('["not-a-price","1"]', bids)))
+            bids = spoilt(bids)
         now = self.clock.now_ms()
         return (
             f'{{"topic":"orderbook.{depth}.{book.name}","ts":{now},"type":"{kind}",'

@@ -20,6 +20,7 @@ from appliance.simulator.exchange import Batch, Exchange, Query, Reply, Route, S
 from appliance.simulator.faults import Marks
 from appliance.simulator.instruments import Instrument
 from appliance.simulator.numbers import fixed, shortest
+from appliance.simulator.texts import parsed
 
 _LIMITS = (5, 10, 20, 50)
 _FULL, _DELTAS = "full", "deltas"
@@ -65,10 +66,7 @@ class Coinex(Exchange):
     # --- conversation
 
     def on_text(self, connection: Connection, text: str) -> None:
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
+        request = parsed(text)
         if not isinstance(request, dict) or not isinstance(request.get("params"), dict):
             number = request.get("id") if isinstance(request, dict) else None
             self._answer(connection, number, 20001, "invalid argument")

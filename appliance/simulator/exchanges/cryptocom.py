@@ -29,6 +29,7 @@ from appliance.simulator.faults import Marks
 from appliance.simulator.flow import Flow
 from appliance.simulator.instruments import Instrument
 from appliance.simulator.numbers import fixed, shortest
+from appliance.simulator.texts import parsed, spoilt
 from appliance.simulator.views import View
 
 _DELTA, _WHOLE = "SNAPSHOT_AND_UPDATE", "SNAPSHOT"
@@ -89,10 +90,7 @@ class Cryptocom(Exchange):
         return bool(count > _REQUESTS_PER_SECOND)
 
     def on_text(self, connection: Connection, text: str) -> None:
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
+        request = parsed(text)
         if not isinstance(request, dict):
             self._answer(connection, {}, 40003, "Invalid request")
             return
@@ -210,7 +208,7 @@ class Cryptocom(Exchange):
             for side in self.split(changes)
         )
         if marks.malformed:
-            bids = ",".join(filter(None, ('["not-a-price","1","1"]', bids)))
+            bids = spoilt(bids, '["not-a-price","1","1"]')
         return f'"asks":[{asks}],"bids":[{bids}]'
 
     def _message(self, book: SimulatedBook, topic: Topic, channel: str, sides: str, ids: str) -> bytes:

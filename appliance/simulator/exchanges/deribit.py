@@ -19,6 +19,7 @@ from appliance.simulator.exchange import Batch, Exchange, Query, Reply, Route, S
 from appliance.simulator.faults import Marks
 from appliance.simulator.flow import Flow
 from appliance.simulator.instruments import Instrument
+from appliance.simulator.texts import parsed
 
 _INTERVALS = ("100ms", "agg2")
 _GROUPED_DEPTHS = (1, 10, 20)
@@ -129,10 +130,7 @@ class Deribit(Exchange):
 
     def on_text(self, connection: Connection, text: str) -> None:
         began = self.clock.now_ns() // 1000
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
+        request = parsed(text)
         if not isinstance(request, dict):
             error = {"code": 11050, "data": "invalid json", "message": "bad_request"}
             self.say(connection, self._response({"error": error}, began))

@@ -27,7 +27,7 @@ from appliance.simulator.exchange import (
 from appliance.simulator.faults import Marks
 from appliance.simulator.flow import Flow
 from appliance.simulator.instruments import Instrument
-from appliance.simulator.numbers import shortest
+from appliance.simulator.texts import pairs, parsed, spoilt
 
 _OBU, _UPDATE = "spot.obu", "spot.order_book_update"
 _OBU_DEPTHS = ("50", "400")
@@ -74,10 +74,7 @@ class Gateio(Exchange):
         connection.state["conn_id"] = f"{self.random.getrandbits(64):016x}"
 
     def on_text(self, connection: Connection, text: str) -> None:
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
+        request = parsed(text)
         if not isinstance(request, dict):
             self._answer(connection, {}, "", (1, "invalid request body"))
             return
@@ -202,16 +199,10 @@ class Gateio(Exchange):
                 batch.append((topic, self._update(book, topic, shown, span, marks)))
         return batch
 
-    def _rows(self, book: SimulatedBook, changes: list[Change]) -> str:
-        price, quantity = book.instrument.price_decimals, book.instrument.quantity_decimals
-        return ",".join(
-            f'["{shortest(each.price, price)}","{shortest(each.quantity, quantity)}"]' for each in changes
-        )
-
     def _sides(self, book: SimulatedBook, changes: list[Change], marks: Marks) -> tuple[str, str]:
-        bids, asks = (self._rows(book, side) for side in self.split(changes))
+        bids, asks = (pairs(book.instrument, side) for side in self.split(changes))
         if marks.malformed:
-            bids = ",".join(filter(None, ('["not-a-price","1"]', bids)))
+            bids = spoilt(bids)
         return bids, asks
 
     def _obu(
@@ -323,7 +314,7 @@ class Gateio(Exchange):
 
     def _whole(self, book: SimulatedBook, depth: int) -> bytes:
         now = self.clock.now_ms()
-        bids, asks = (self._rows(book, side) for side in self.split(self.top(book, depth)))
+        bids, asks = (pairs(book.instrument, side) for side in self.split(self.top(book, depth)))
         return (
             f'{{"id":{book.state.last},"current":{now},"update":{now - 4},"asks":[{asks}],"bids":[{bids}]}}'
         ).encode()

@@ -29,6 +29,7 @@ from appliance.simulator.faults import Marks
 from appliance.simulator.flow import Flow
 from appliance.simulator.instruments import Instrument
 from appliance.simulator.numbers import fixed, shortest, step_text
+from appliance.simulator.texts import parsed, spoilt
 
 _V2_PATHS = ("/v2/marketdata", "/v2/marketdata/")
 _FAST, _SLOW, _L2 = "depth@100ms", "depth", "l2"
@@ -100,10 +101,7 @@ class Gemini(Exchange):
             connection.state.update(pinged=float("inf"), ponged=float("inf"))
 
     def on_text(self, connection: Connection, text: str) -> None:
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
+        request = parsed(text)
         if not isinstance(request, dict):
             request = {}
         if connection.state["v2"]:
@@ -221,7 +219,7 @@ class Gemini(Exchange):
             for side in self.split(changes)
         )
         if malformed:
-            bids = ",".join(filter(None, ('["not-a-price","1.00000000"]', bids)))
+            bids = spoilt(bids, '["not-a-price","1.00000000"]')
         return (
             f'{{"e":"depthUpdate","E":{self.clock.now_ns()},"s":"{book.name}","U":{span[0]},"u":{span[1]},'
             f'"b":[{bids}],"a":[{asks}]}}'

@@ -23,6 +23,7 @@ from appliance.simulator.faults import Marks
 from appliance.simulator.flow import Flow
 from appliance.simulator.instruments import Instrument
 from appliance.simulator.numbers import java_double
+from appliance.simulator.texts import parsed, spoilt
 from appliance.simulator.views import Views
 
 _FEED, _MARKET = "/feed", "/ws"
@@ -87,10 +88,7 @@ class Htx(Exchange):
         connection.state.update(pinged_at=connection.opened, unanswered=[], requests=[])
 
     def on_text(self, connection: Connection, text: str) -> None:
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
+        request = parsed(text)
         if not isinstance(request, dict):
             self._error(connection, {}, "invalid json")
         elif "pong" in request:
@@ -248,7 +246,7 @@ class Htx(Exchange):
     ) -> bytes:
         bids, asks = (self._levels(book, side) for side in self.split(changes))
         if marks.malformed:
-            bids = ",".join(filter(None, ('["not-a-price",1.0]', bids)))
+            bids = spoilt(bids, '["not-a-price",1.0]')
         if topic.depth >= 150:
             sides = f',"asks":[{asks}],"bids":[{bids}]'
         else:

@@ -19,6 +19,7 @@ from appliance.simulator.exchange import Batch, Exchange, Query, Reply, Route, S
 from appliance.simulator.faults import Marks
 from appliance.simulator.instruments import Instrument
 from appliance.simulator.numbers import fixed
+from appliance.simulator.texts import parsed, spoilt
 
 _DEPTHS = (10, 25, 100, 500, 1000)
 _CHECKED_LEVELS = 10
@@ -91,10 +92,7 @@ class Kraken(Exchange):
 
     def on_text(self, connection: Connection, text: str) -> None:
         time_in = self.clock.iso()
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
+        request = parsed(text)
         if not isinstance(request, dict):
             self._answer(connection, {}, time_in, error="Malformed request")
             return
@@ -242,7 +240,7 @@ class Kraken(Exchange):
     ) -> bytes:
         bid_text, ask_text = self._levels(book, bids), self._levels(book, asks)
         if marks.malformed:
-            bid_text = ",".join(filter(None, ('{"price":"not-a-price","qty":1.0}', bid_text)))
+            bid_text = spoilt(bid_text, '{"price":"not-a-price","qty":1.0}')
         if marks.wrong_checksum:
             proof ^= 1
         if marks.zero_checksum:

@@ -27,6 +27,7 @@ from appliance.simulator.faults import Marks
 from appliance.simulator.flow import Flow
 from appliance.simulator.instruments import Instrument
 from appliance.simulator.numbers import shortest
+from appliance.simulator.texts import pairs, parsed, spoilt
 from appliance.simulator.views import View
 
 _CLASSIC_PATH = "/endpoint"
@@ -101,10 +102,7 @@ class Kucoin(Exchange):
             self.say(connection, orjson.dumps({"id": name, "type": "welcome"}))
 
     def on_text(self, connection: Connection, text: str) -> None:
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
+        request = parsed(text)
         if not isinstance(request, dict):
             request = {}
         # numbers are given back as text
@@ -245,12 +243,6 @@ class Kucoin(Exchange):
         more = [self.crossing(book)] if marks.crossed else []
         return self._obu(book, topic, "delta", seen + more, span, marks)
 
-    def _pairs(self, book: SimulatedBook, changes: list[Change]) -> str:
-        price, quantity = book.instrument.price_decimals, book.instrument.quantity_decimals
-        return ",".join(
-            f'["{shortest(each.price, price)}","{shortest(each.quantity, quantity)}"]' for each in changes
-        )
-
     def _obu(
         self,
         book: SimulatedBook,
@@ -260,9 +252,9 @@ class Kucoin(Exchange):
         span: tuple[int, int],
         marks: Marks,
     ) -> bytes:
-        bids, asks = (self._pairs(book, side) for side in self.split(changes))
+        bids, asks = (pairs(book.instrument, side) for side in self.split(changes))
         if marks.malformed:
-            bids = ",".join(filter(None, ('["not-a-price","1"]', bids)))
+            bids = spoilt(bids)
         now = self.clock.now_ns()
         matched = (now // 1_000_000 - 1) * 1_000_000
         pair = f'"s":"{book.name}"'

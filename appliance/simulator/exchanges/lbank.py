@@ -22,6 +22,7 @@ from appliance.simulator.faults import Marks
 from appliance.simulator.flow import Flow
 from appliance.simulator.instruments import Instrument
 from appliance.simulator.numbers import shortest
+from appliance.simulator.texts import parsed
 
 _DEPTHS = (10, 50, 100)
 _PING_SECONDS = 30
@@ -61,10 +62,7 @@ class Lbank(Exchange):
         connection.state.update(asked={}, asked_at=connection.opened)
 
     def on_text(self, connection: Connection, text: str) -> None:
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
+        request = parsed(text)
         if not isinstance(request, dict):
             self._error(connection, "Invalid message")
             return

@@ -21,6 +21,7 @@ from appliance.simulator.faults import Marks
 from appliance.simulator.flow import Flow
 from appliance.simulator.instruments import Instrument
 from appliance.simulator.numbers import fixed, shortest
+from appliance.simulator.texts import parsed
 from appliance.simulator.views import Views
 
 _AGGREGATED, _LIMITED, _BEST = "aggre.depth", "limit.depth", "aggre.bookTicker"
@@ -109,10 +110,7 @@ class Mexc(Exchange):
         if self.limits and len(connection.received_at) > _MESSAGES_PER_SECOND:
             connection.close(1008, "too many messages")
             return
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
+        request = parsed(text)
         method = str(request.get("method", "")).upper() if isinstance(request, dict) else ""
         names = request.get("params") if isinstance(request, dict) else None
         if method == "PING":

@@ -19,6 +19,7 @@ from appliance.simulator.exchange import Batch, Exchange, Query, Reply, Route, S
 from appliance.simulator.faults import Marks
 from appliance.simulator.instruments import Instrument
 from appliance.simulator.numbers import shortest
+from appliance.simulator.texts import parsed, spoilt
 
 _DEPTH = 400
 _REST_DEEP_MAX = 5000
@@ -70,10 +71,7 @@ class Okx(Exchange):
         if text == "ping":
             self.say(connection, "pong")
             return
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
+        request = parsed(text)
         arguments = request.get("args") if isinstance(request, dict) else None
         operation = request.get("op") if isinstance(request, dict) else None
         if operation not in ("subscribe", "unsubscribe") or not isinstance(arguments, list):
@@ -191,7 +189,7 @@ class Okx(Exchange):
     ) -> bytes:
         bid_text, ask_text = self._levels(book, bids), self._levels(book, asks)
         if marks.malformed:
-            bid_text = ",".join(filter(None, ('["not-a-price","1","0","1"]', bid_text)))
+            bid_text = spoilt(bid_text, '["not-a-price","1","0","1"]')
         return (
             f'{{"arg":{{"channel":"books","instId":"{book.name}"}},"action":"{action}","data":[{{'
             f'"asks":[{ask_text}],"bids":[{bid_text}],"ts":"{self.clock.now_ms()}",'

@@ -20,7 +20,7 @@ from appliance.simulator.exchange import Batch, Exchange, Query, Reply, Route, S
 from appliance.simulator.faults import Marks
 from appliance.simulator.flow import Flow
 from appliance.simulator.instruments import Instrument
-from appliance.simulator.numbers import shortest
+from appliance.simulator.texts import pairs, parsed, spoilt
 
 _DEPTH = 30
 _CONTRACT_DEPTHS = (0, 1, 5, 10, 30)
@@ -86,10 +86,7 @@ class Phemex(Exchange):
     # --- conversation
 
     def on_text(self, connection: Connection, text: str) -> None:
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
+        request = parsed(text)
         if not isinstance(request, dict):
             self._refuse(connection, None, _INVALID)
             return
@@ -191,9 +188,7 @@ class Phemex(Exchange):
         if book.instrument.kind == "spot":
             price_factor, factor = 10 ** (_PRICE_SCALE - price), 10 ** (self._scale(book) - quantity)
             return ",".join(f"[{each.price * price_factor},{each.quantity * factor}]" for each in changes)
-        return ",".join(
-            f'["{shortest(each.price, price)}","{shortest(each.quantity, quantity)}"]' for each in changes
-        )
+        return pairs(book.instrument, changes)
 
     def _scale(self, book: SimulatedBook) -> int:
         return _VALUE_SCALES.get(book.instrument.base, _VALUE_SCALE)
@@ -204,7 +199,7 @@ class Phemex(Exchange):
         state: _State = book.state
         bids, asks = (self._levels(book, side) for side in self.split(changes))
         if marks is not None and marks.malformed:
-            bids = ",".join(filter(None, ('["not-a-price","1"]', bids)))
+            bids = spoilt(bids)
         ids = f'"sequence":{state.sequence},"symbol":"{book.name}"'
         tail = f'{ids},"timestamp":{state.changed},"type":"{kind}"}}'
         sides = f'{{"asks":[{asks}],"bids":[{bids}]}}'

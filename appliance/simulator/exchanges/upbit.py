@@ -29,6 +29,7 @@ from appliance.simulator.faults import Marks
 from appliance.simulator.flow import Flow
 from appliance.simulator.instruments import Instrument
 from appliance.simulator.numbers import fixed, java_double
+from appliance.simulator.texts import parsed
 
 _DEPTH = 30
 _SUFFIXES = {"1": 1, "5": 5, "15": 15, "30": 30}
@@ -129,10 +130,7 @@ class Upbit(Exchange):
             connection.state["status_at"] = connection.last_received
             self.say(connection, b'{"status":"UP"}')
             return
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
+        request = parsed(text)
         if not isinstance(request, list) or not all(isinstance(part, dict) for part in request):
             self._refuse(connection, "WRONG_FORMAT", "Format is wrong")
             return

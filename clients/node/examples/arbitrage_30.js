@@ -1,27 +1,19 @@
-// Arbitrage in 30 lines: newest values, both fees, nothing stale. arbitrage_30.js [SECONDS] [SYMBOL]
+// Arbitrage in 30 lines: newest values, fees, nothing stale. arbitrage_30.js [SECONDS] [SYMBOL] [PROFIT]
 import { start } from './start.js'
 
-const [, , seconds, symbol = 'BTC-USDT'] = process.argv
-const TAKER = { binance: 0.001, bybit: 0.001, okx: 0.002 } // your own tier's; others 0.003
-const THRESHOLD = 10 // quote units of profit
-const fee = (name) => TAKER[name] ?? 0.003
+const [, , seconds, symbol = 'BTC-USDT', threshold = 10] = process.argv
+const CAPITAL = 10_000 // most that a trade may cost, in the quote asset
 
 const client = start(seconds)
-const names = (await client.symbols()).find((row) => row.symbol === symbol).exchanges
-const books = new Map()
-for (const name of names) books.set(name, await client.subscribe(`${name}:${symbol}`, { interval: 0, heartbeat: 1 }))
+// The box walks every pair of LIVE books through the depth, with the taker fees of its [arb.fees].
+const arb = await client.subscribeArb(symbol, { min_bp: 0, capital: CAPITAL })
 
 setInterval(() => {
-  const fresh = names.filter((name) => books.get(name).fresh(2)) // else it is not there at all
-  for (const buy of fresh) {
-    for (const sell of fresh) {
-      const [ask, bid] = [books.get(buy).asks[0], books.get(sell).bids[0]]
-      const size = Math.min(ask.quantity, bid.quantity)
-      const paid = ask.price * (1 + fee(buy))
-      const got = bid.price * (1 - fee(sell))
-      const profit = size * (got - paid)
-      if (profit > THRESHOLD) console.log(`buy ${size} at ${buy} for ${paid}, sell at ${sell} for ${got}: ${profit}`)
-    }
+  const rows = arb.rows(2) // none while nothing is heard, none with an old quote
+  for (const { buy, sell, size, profit, net_bp, age_ms } of rows) {
+    if (profit <= threshold) continue
+    const trade = `buy ${size} at ${buy.exchange} for ${buy.vwap}, sell at ${sell.exchange} for ${sell.vwap}`
+    console.log(`${trade}: ${profit.toFixed(2)}, ${net_bp} bp, ${age_ms} ms old`)
   }
-  process.stdout.write(`${fresh.length} of ${names.length} books fresh\r`)
-}, 100) // the books move on by themselves: look at the newest, never at a queue
+  process.stdout.write(`${rows.length} pairs cross, ${arb.fresh(2) ? 'heard' : 'not heard'}\r`)
+}, 100) // the rows move on by themselves: look at the newest, never at a queue

@@ -6,9 +6,11 @@ async with Client("ws://127.0.0.1:8081/") as client:
         print(book.mid, book.spread_bps, book.average_price("buy", 2.0))
 """
 
+from bookwire_client.arb import Arb, Leg, Opportunity
 from bookwire_client.book import EXCHANGES, Book, Level
 from bookwire_client.client import Client, Events
 from bookwire_client.events import (
+    ArbChanged,
     BookChanged,
     Connected,
     Disconnected,
@@ -24,6 +26,8 @@ from bookwire_client.events import (
 
 __all__ = [
     "EXCHANGES",
+    "Arb",
+    "ArbChanged",
     "Book",
     "BookChanged",
     "Client",
@@ -33,8 +37,10 @@ __all__ = [
     "Events",
     "EventsDropped",
     "Heartbeat",
+    "Leg",
     "Level",
     "Message",
+    "Opportunity",
     "ReconnectNotice",
     "Refused",
     "RefusedError",

@@ -18,8 +18,10 @@ from typing import Any, Literal, overload
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, WebSocketException
 
+from bookwire_client.arb import Arb
 from bookwire_client.book import Book
 from bookwire_client.events import (
+    ArbChanged,
     BookChanged,
     Connected,
     Disconnected,
@@ -41,7 +43,7 @@ FRAME_BYTES_MAX = 4 << 20
 @dataclass
 class _Subscription:
     request: dict[str, Any]
-    book: Book[Any] | None
+    book: Book[Any] | Arb | None
     retry: asyncio.TimerHandle | None = None
 
 
@@ -143,7 +145,8 @@ class Client:
     @property
     def books(self) -> dict[str, Book[Any]]:
         """By channel, as answered by the gateway."""
-        return {name: each.book for name, each in self._subscriptions.items() if each.book is not None}
+        held = self._subscriptions.items()
+        return {name: each.book for name, each in held if isinstance(each.book, Book)}
 
     @overload
     async def subscribe(
@@ -169,6 +172,17 @@ class Client:
         await self._ask(request, _Subscription(request, book))
         return book
 
+    async def subscribe_arb(self, symbol: str, *, depth: int = 20, **options: Any) -> Arb:
+        """What pays between two exchanges, both taker fees paid, walked through ``depth`` levels.
+
+        ``options``: ``min_bp`` and ``capital`` (else the box's own), ``interval`` ms. Raises RefusedError.
+        """
+        channel = f"arb:{symbol}"
+        request = {"op": "subscribe", "channel": channel, "depth": depth, "heartbeat": 1, **options}
+        arb = Arb(channel)
+        await self._ask(request, _Subscription(request, arb))
+        return arb
+
     async def subscribe_status(self) -> None:
         """Exchanges and books going live, stale, resyncing or down: ``StatusChanged`` events from now on."""
         request = {"op": "subscribe", "channel": "status"}
@@ -181,7 +195,7 @@ class Client:
         if gone and gone.book:
             gone.book.connected = False
 
-    async def whole(self, book: Book[Any]) -> None:
+    async def whole(self, book: Book[Any] | Arb) -> None:
         """Waits until the book is whole: its snapshot, with all its pages, is there."""
         events = self.events()
         while not (book.whole and book.connected):
@@ -340,16 +354,19 @@ class Client:
         kind = message.get("type")
         if kind in ("snapshot", "delta"):
             subscription = self._subscriptions.get(message["channel"])
-            if subscription is not None and subscription.book is not None:
-                subscription.book.apply(message)
-                self._tell(BookChanged(subscription.book, str(kind), message))
-                return
+            book = subscription.book if subscription is not None else None
+            if book is not None:
+                book.apply(message)
+                if isinstance(book, Arb):
+                    return self._tell(ArbChanged(book, message))
+                return self._tell(BookChanged(book, str(kind), message))
             self._tell(StatusChanged(message) if message["channel"] == "status" else Message(message))
         elif kind == "status":
             self._tell(StatusChanged(message))
         elif kind == "heartbeat":
-            if (book := self.books.get(message["channel"])) is not None:
-                book.heard_s = time.monotonic()
+            heard = self._subscriptions.get(message["channel"])
+            if heard is not None and heard.book is not None:
+                heard.book.heard_s = time.monotonic()
             self._tell(Heartbeat(message["channel"], message["ts"]))
         elif kind == "reconnect":
             self._tell(ReconnectNotice(message["reason"], message["deadline_ms"]))

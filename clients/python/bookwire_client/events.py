@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from bookwire_client.arb import Arb
 from bookwire_client.book import Book
 
 
@@ -38,6 +39,14 @@ class BookChanged:
 
     book: Book[Any]
     kind: str
+    message: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ArbChanged:
+    """``arb`` holds the rows of the message already."""
+
+    arb: Arb
     message: dict[str, Any]
 
 
@@ -83,6 +92,7 @@ Event = (
     | Disconnected
     | ReconnectNotice
     | BookChanged
+    | ArbChanged
     | StatusChanged
     | Heartbeat
     | Refused

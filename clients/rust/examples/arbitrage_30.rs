@@ -1,38 +1,29 @@
-//! Arbitrage in 30 lines: newest values, both fees, nothing stale. arbitrage_30 [SECONDS] [SYMBOL]
+//! Arbitrage in 30 lines: newest values, fees, nothing stale. arbitrage_30 [SECONDS] [SYMBOL] [PROFIT]
 
 mod common;
 
 use std::time::Duration;
 
-use bookwire_client::{Book, Refused, Subscription};
+use bookwire_client::{ArbTerms, Refused};
 
-const THRESHOLD: f64 = 10.0; // quote units of profit
-
-fn fee(book: &Book) -> f64 {
-    let own = [("binance:", 0.0010), ("bybit:", 0.0010), ("okx:", 0.0020)]; // your own tier's; others 0.0030
-    own.iter().find(|(name, _)| book.channel.starts_with(name)).map_or(0.0030, |(_, fee)| *fee)
-}
+const CAPITAL: f64 = 10_000.0; // most that a trade may cost, in the quote asset
+const MAX_AGE: Duration = Duration::from_secs(2);
 
 fn main() -> Result<(), Refused> {
     let (mut client, end) = (common::client(), common::end());
-    let symbol = common::argument(2, "BTC-USDT");
-    for name in client.symbols()?.remove(&symbol).expect("SYMBOL is carried") {
-        let options = Subscription { interval: Some(Duration::ZERO), ..Default::default() };
-        client.subscribe(&format!("{name}:{symbol}"), options)?;
-    }
+    let threshold: f64 = common::argument(3, "10").parse().expect("PROFIT is a number");
+    // The box walks every pair of LIVE books through the depth, with the taker fees of its [arb.fees].
+    let terms = ArbTerms { min_bp: Some(0.0), capital: Some(CAPITAL), ..Default::default() };
+    let channel = client.subscribe_arb(&common::argument(2, "BTC-USDT"), terms)?;
     while common::run_for(&mut client, Duration::from_millis(100), end) {
-        let fresh: Vec<&Book> = client.books().filter(|book| book.fresh(Duration::from_secs(2))).collect();
-        for buy in &fresh {
-            for sell in &fresh {
-                let (Some(ask), Some(bid)) = (buy.best_ask(), sell.best_bid()) else { continue };
-                let size = ask.quantity.min(bid.quantity).to_f64();
-                let (paid, got) = (ask.price.to_f64() * (1.0 + fee(buy)), bid.price.to_f64() * (1.0 - fee(sell)));
-                if size * (got - paid) > THRESHOLD {
-                    println!("buy {size} of {} for {paid}, sell to {} for {got}", buy.channel, sell.channel);
-                }
-            }
+        let arb = client.arb(&channel).expect("subscribed");
+        let rows = arb.rows(MAX_AGE); // none while nothing is heard, none with an old quote
+        for row in rows.iter().filter(|row| row.profit > threshold) {
+            let (buy, sell) = (&row.buy, &row.sell);
+            print!("buy {} at {} for {:.2}, sell at {} for ", row.size, buy.exchange, buy.vwap, sell.exchange);
+            println!("{:.2}: {:.2}, {:.1} bp, {:?} old", sell.vwap, row.profit, row.net_bp, row.age);
         }
-        print!("{} of {} books fresh\r", fresh.len(), client.books().count());
+        print!("{} pairs cross, {}\r", rows.len(), if arb.fresh(MAX_AGE) { "heard" } else { "not heard" });
     }
     Ok(())
 }

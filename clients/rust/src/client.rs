@@ -3,120 +3,55 @@
 //! No thread and no runtime: everything happens inside [`Client::next`]. What is not read waits in the socket, then
 //! the gateway merges it; nothing grows here behind a slow program.
 
+mod dial;
+mod told;
+
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::ErrorKind;
-use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use serde_json::{json, Value};
-use tungstenite::client::IntoClientRequest;
 use tungstenite::{Error as WsError, Message, WebSocket};
 
-use crate::Book;
+use crate::{Arb, Book};
+use dial::{dial, plain, Stream};
+use told::refused;
+pub use told::{ArbTerms, Event, Kind, Refused, Settings, Subscription};
 
 const STEADY: Duration = Duration::from_secs(10); // a connection that held so long starts the backoff anew
 const RETRIED: [u64; 2] = [5, 22]; // unknown symbol, no room: both pass, for instance while a box starts
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-#[cfg(feature = "tls")]
-type Stream = tungstenite::stream::MaybeTlsStream<TcpStream>;
-#[cfg(not(feature = "tls"))]
-type Stream = TcpStream;
-
-/// How to connect. The n-th wait is random between 0 and min(`backoff_max`, `backoff` * 2^n). After `idle` without a
-/// message the gateway is pinged, after twice that the connection counts as dead.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    pub token: Option<String>,
-    pub backoff: Duration,
-    pub backoff_max: Duration,
-    pub idle: Duration,
+enum Kept {
+    Book(Book),
+    Arb(Arb),
+    Nothing, // the status channel is told, not kept
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Settings {
-            token: None,
-            backoff: Duration::from_millis(250),
-            backoff_max: Duration::from_secs(30),
-            idle: Duration::from_secs(10),
+impl Kept {
+    fn connected(&mut self, now: bool) {
+        let (connected, whole) = match self {
+            Kept::Book(book) => (&mut book.connected, &mut book.whole),
+            Kept::Arb(arb) => (&mut arb.connected, &mut arb.whole),
+            Kept::Nothing => return,
+        };
+        *connected = now;
+        *whole &= now;
+    }
+
+    fn named(&mut self, name: &str) {
+        match self {
+            Kept::Book(book) => book.channel = name.to_owned(),
+            Kept::Arb(arb) => arb.channel = name.to_owned(),
+            Kept::Nothing => {}
         }
     }
-}
-
-/// Options of a subscription, as in docs/gateway.md.
-#[derive(Clone, Debug)]
-pub struct Subscription {
-    pub depth: u32,
-    /// Deltas; else whole snapshots.
-    pub deltas: bool,
-    /// None: the gateway's default of 100 ms; zero: every change.
-    pub interval: Option<Duration>,
-    /// None: none.
-    pub heartbeat: Option<Duration>,
-    /// conflate, resnapshot or disconnect
-    pub slow: &'static str,
-}
-
-impl Default for Subscription {
-    fn default() -> Self {
-        Subscription {
-            depth: 20,
-            deltas: true,
-            interval: None,
-            heartbeat: Some(Duration::from_secs(1)),
-            slow: "conflate",
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Snapshot,
-    Delta,
-}
-
-/// A request was answered with an error; codes are in docs/gateway.md.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    pub code: u64,
-    pub message: String,
-    pub channel: Option<String>,
-    pub fatal: bool,
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let channel = self.channel.as_deref().unwrap_or("no channel");
-        write!(out, "{} (code {}, {channel})", self.message, self.code)
-    }
-}
-
-impl std::error::Error for Refused {}
-
-/// What happened. The book of a `Book` event holds the message already.
-#[derive(Clone, Debug)]
-pub enum Event {
-    Book { channel: String, kind: Kind },
-    Connected { attempt: u64 },
-    /// No book is live until there is another connection. `code`: of the WebSocket's close, 1006 where none was
-    /// received, 0 where no connection came about.
-    Disconnected { reason: String, code: u16, retry_in: Duration },
-    /// The gateway is about to stop; the client reconnects by itself.
-    Reconnect { reason: String, deadline_ms: u64 },
-    Refused(Refused),
-    Heartbeat { channel: String, ts: i64 },
-    /// A message of the `status` channel.
-    Status(Value),
-    /// Anything else, as it came.
-    Other(Value),
 }
 
 struct Held {
     request: Value,
-    book: Option<Book>,
+    kept: Kept,
     retry_at: Option<Instant>,
 }
 
@@ -165,11 +100,22 @@ impl Client {
 
     /// By the name the gateway answers with, as `subscribe` returns it.
     pub fn book(&self, channel: &str) -> Option<&Book> {
-        self.held.get(channel)?.book.as_ref()
+        match &self.held.get(channel)?.kept {
+            Kept::Book(book) => Some(book),
+            _ => None,
+        }
     }
 
     pub fn books(&self) -> impl Iterator<Item = &Book> {
-        self.held.values().filter_map(|held| held.book.as_ref())
+        self.held.values().filter_map(|held| if let Kept::Book(book) = &held.kept { Some(book) } else { None })
+    }
+
+    /// By the name the gateway answers with, as `subscribe_arb` returns it.
+    pub fn arb(&self, channel: &str) -> Option<&Arb> {
+        match &self.held.get(channel)?.kept {
+            Kept::Arb(arb) => Some(arb),
+            _ => None,
+        }
     }
 
     /// Asks for a channel and waits for the answer, however long there is no gateway; the channel's canonical name.
@@ -182,24 +128,39 @@ impl Client {
         if let Some(interval) = options.interval {
             request["interval"] = json!(interval.as_millis() as u64);
         }
-        self.keep(request, Some(Book::new(channel)))
+        self.keep(request, Kept::Book(Book::new(channel)))
     }
 
     /// Exchanges and books going live, stale, resyncing or down: `Status` events from now on.
     pub fn subscribe_status(&mut self) -> Result<String, Refused> {
-        self.keep(json!({"op": "subscribe", "channel": "status"}), None)
+        self.keep(json!({"op": "subscribe", "channel": "status"}), Kept::Nothing)
     }
 
-    fn keep(&mut self, mut request: Value, mut book: Option<Book>) -> Result<String, Refused> {
+    /// What pays between two exchanges, both taker fees paid; the channel's name, for `arb()`.
+    pub fn subscribe_arb(&mut self, symbol: &str, terms: ArbTerms) -> Result<String, Refused> {
+        let channel = format!("arb:{symbol}");
+        let mut request = json!({"op": "subscribe", "channel": channel, "heartbeat": 1});
+        let asked = [
+            ("depth", terms.depth.map(|levels| json!(levels))),
+            ("interval", terms.interval.map(|every| json!(every.as_millis() as u64))),
+            ("min_bp", terms.min_bp.map(|least| json!(least))),
+            ("capital", terms.capital.map(|most| json!(most))),
+        ];
+        for (name, value) in asked.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+            request[name] = value;
+        }
+        self.keep(request, Kept::Arb(Arb::new(&channel)))
+    }
+
+    fn keep(&mut self, mut request: Value, kept: Kept) -> Result<String, Refused> {
         let asked = request.clone();
         let answer = self.ask_then(asked, |client, answer| {
             let name = answer["channel"].as_str().unwrap_or_default().to_owned();
             request["channel"] = json!(name);
-            if let Some(book) = &mut book {
-                book.channel = name.clone();
-                book.connected = true;
-            }
-            client.held.insert(name, Held { request: request.take(), book: book.take(), retry_at: None });
+            let mut held = Held { request: request.take(), kept, retry_at: None };
+            held.kept.named(&name);
+            held.kept.connected(true);
+            client.held.insert(name, held);
         })?;
         Ok(answer["channel"].as_str().unwrap_or_default().to_owned())
     }
@@ -326,9 +287,8 @@ impl Client {
         self.link = Link::Down { again_at: Instant::now() + retry_in };
         self.again.clear();
         self.answers.clear();
-        for book in self.held.values_mut().filter_map(|held| held.book.as_mut()) {
-            book.connected = false;
-            book.whole = false;
+        for held in self.held.values_mut() {
+            held.kept.connected(false);
         }
         self.events.push_back(Event::Disconnected { reason, code, retry_in });
     }
@@ -390,19 +350,23 @@ impl Client {
         match text("type").as_str() {
             kind @ ("snapshot" | "delta") => {
                 let kind = if kind == "snapshot" { Kind::Snapshot } else { Kind::Delta };
-                match self.held.get_mut(&channel).and_then(|held| held.book.as_mut()) {
-                    Some(book) => match book.apply(&message) {
-                        Some(()) => self.events.push_back(Event::Book { channel, kind }),
-                        None => self.lost(format!("unreadable message of {channel}"), 1006),
-                    },
-                    None if channel == "status" => self.events.push_back(Event::Status(message)),
-                    None => self.events.push_back(Event::Other(message)),
+                let told = match self.held.get_mut(&channel).map(|held| &mut held.kept) {
+                    Some(Kept::Book(book)) => book.apply(&message).map(|()| Event::Book { channel: channel.clone(), kind }),
+                    Some(Kept::Arb(arb)) => arb.apply(&message).map(|()| Event::Arb { channel: channel.clone() }),
+                    _ if channel == "status" => Some(Event::Status(message)),
+                    _ => Some(Event::Other(message)),
+                };
+                match told {
+                    Some(event) => self.events.push_back(event),
+                    None => self.lost(format!("unreadable message of {channel}"), 1006),
                 }
             }
             "status" => self.events.push_back(Event::Status(message)),
             "heartbeat" => {
-                if let Some(book) = self.held.get_mut(&channel).and_then(|held| held.book.as_mut()) {
-                    book.beat();
+                match self.held.get_mut(&channel).map(|held| &mut held.kept) {
+                    Some(Kept::Book(book)) => book.beat(),
+                    Some(Kept::Arb(arb)) => arb.beat(),
+                    _ => {}
                 }
                 let ts = message["ts"].as_i64().unwrap_or(0);
                 self.events.push_back(Event::Heartbeat { channel, ts });
@@ -427,9 +391,7 @@ impl Client {
             return;
         };
         if let Some(held) = self.held.get_mut(&name) {
-            if let Some(book) = &mut held.book {
-                book.connected = !error;
-            }
+            held.kept.connected(!error);
             if error && RETRIED.contains(&message["code"].as_u64().unwrap_or(0)) {
                 held.retry_at = Some(Instant::now() + RETRY_AFTER.mul_f64(0.5 + random()));
             }
@@ -440,63 +402,7 @@ impl Client {
     }
 }
 
-fn refused(message: &Value) -> Refused {
-    Refused {
-        code: message["code"].as_u64().unwrap_or(0),
-        message: message["msg"].as_str().unwrap_or_default().to_owned(),
-        channel: message["channel"].as_str().map(str::to_owned),
-        fatal: message["fatal"] == true,
-    }
-}
-
 /// Between 0 and 1: the standard library seeds its hashers at random.
 fn random() -> f64 {
     (RandomState::new().build_hasher().finish() >> 11) as f64 / (1u64 << 53) as f64
-}
-
-#[cfg(feature = "tls")]
-fn plain(stream: &Stream) -> &TcpStream {
-    match stream {
-        tungstenite::stream::MaybeTlsStream::Plain(tcp) => tcp,
-        tungstenite::stream::MaybeTlsStream::NativeTls(tls) => tls.get_ref(),
-        _ => unreachable!("no other kind of stream is built in"),
-    }
-}
-
-#[cfg(not(feature = "tls"))]
-fn plain(stream: &Stream) -> &TcpStream {
-    stream
-}
-
-fn dial(url: &str, patience: Duration) -> Result<WebSocket<Stream>, String> {
-    let request = url.into_client_request().map_err(|error| error.to_string())?;
-    let uri = request.uri();
-    let secure = uri.scheme_str() == Some("wss");
-    if secure && !cfg!(feature = "tls") {
-        return Err("wss:// needs the feature `tls`".to_owned());
-    }
-    let host = uri.host().ok_or("no host in the URL")?.trim_matches(['[', ']']);
-    let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-    let mut last = format!("{host} has no address");
-    for address in (host, port).to_socket_addrs().map_err(|error| error.to_string())? {
-        match TcpStream::connect_timeout(&address, patience) {
-            Ok(tcp) => return upgrade(request, tcp, patience),
-            Err(error) => last = error.to_string(),
-        }
-    }
-    Err(last)
-}
-
-fn upgrade(
-    request: tungstenite::handshake::client::Request,
-    tcp: TcpStream,
-    patience: Duration,
-) -> Result<WebSocket<Stream>, String> {
-    let set = tcp.set_nodelay(true).and_then(|()| tcp.set_read_timeout(Some(patience)));
-    set.and_then(|()| tcp.set_write_timeout(Some(patience))).map_err(|error| error.to_string())?;
-    #[cfg(feature = "tls")]
-    let done = tungstenite::client_tls(request, tcp).map_err(|error| error.to_string());
-    #[cfg(not(feature = "tls"))]
-    let done = tungstenite::client(request, tcp).map_err(|error| error.to_string());
-    done.map(|(socket, _)| socket)
 }

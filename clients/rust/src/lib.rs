@@ -17,11 +17,13 @@
 //! # Ok::<(), bookwire_client::Refused>(())
 //! ```
 
+mod arb;
 mod book;
 mod client;
 mod decimal;
 pub mod shm;
 
+pub use arb::{Arb, Leg, Opportunity};
 pub use book::{Action, Book, Level, EXCHANGES};
-pub use client::{Client, Event, Kind, Refused, Settings, Subscription};
+pub use client::{ArbTerms, Client, Event, Kind, Refused, Settings, Subscription};
 pub use decimal::Decimal;

@@ -93,7 +93,7 @@ static enum bw_drop check_tcp_options(uint8_t *at, const uint8_t *end, bool syn)
         if (kind < sizeof wanted && wanted[kind] && bytes != wanted[kind]) return BW_DROP_tcp_options;
         if (kind == 5 && (bytes < 10 || (bytes - 2) % 8)) return BW_DROP_tcp_options; /* RFC 2018 3 */
         if (kind == 2 && syn && bw_be16(at + 2) && bw_be16(at + 2) < BW_TCP_MSS_MIN) return BW_DROP_tcp_mss;
-        if (!syn && kind >= 2 && kind <= 4) memset(at, 1, bytes);
+        if (syn ? kind == 2 && !bw_be16(at + 2) : kind >= 2 && kind <= 4) memset(at, 1, bytes);
         at += bytes;
     }
     return BW_DROP_NONE;
@@ -201,6 +201,15 @@ static enum bw_drop check_four(const bw_identity *identity, uint8_t *ip, size_t 
     return sum_is_right(0, segment, inner, 0) ? check_icmp(segment, out) : BW_DROP_icmp_checksum;
 }
 
+/* RFC 4291 2.5.2, 2.5.3 and 2.5.5.2: nobody (but in a solicitation that looks for duplicates), the loopback,
+ * and mapped IPv4 addresses come over no wire. */
+static bool six_source_is_none(const uint8_t *address, bool solicitation) {
+    static const uint8_t zeros[10], mapped[2] = {0xff, 0xff};
+    if (memcmp(address, zeros, sizeof zeros) != 0) return false;
+    if (memcmp(address + 10, mapped, sizeof mapped) == 0) return true;
+    return memcmp(address + 10, zeros, 5) == 0 && (address[15] == 1 || (!address[15] && !solicitation));
+}
+
 /* RFC 8200 3; of extension headers only an 8-byte hop-by-hop before a listener query. */
 static enum bw_drop check_six(const bw_identity *identity, uint8_t *ip, size_t room, uint32_t flags,
                               bw_packet *out) {
@@ -218,6 +227,8 @@ static enum bw_drop check_six(const bw_identity *identity, uint8_t *ip, size_t r
     }
     unsigned inner = bytes - (header - SIX_BYTES);
     uint8_t *segment = ip + header;
+    bool solicitation = protocol == PROTOCOL_ICMP6 && inner >= 8 && segment[0] == 135;
+    if (six_source_is_none(ip + 8, solicitation)) return BW_DROP_ip_source;
     uint64_t pseudo = bw_inet_pseudo(ip + 8, 32, (uint8_t)protocol, inner);
     out->six = true;
     out->transport = (uint16_t)(out->network + header);

@@ -50,7 +50,10 @@
     X(tcp_old_timestamp, "an old duplicate by its timestamp (RFC 7323 5)") \
     X(tcp_bad_ack, "acknowledges what was never or long ago sent (RFC 5961 5)") \
     X(tcp_bad_reset, "a reset that is not exactly at the next byte (RFC 5961 3)") \
-    X(tcp_bad_syn, "a SYN inside a connection (RFC 5961 4)")
+    X(tcp_bad_syn, "a SYN inside a connection (RFC 5961 4)") \
+    X(tcp_held, "inside a segment that waits for what comes before it") \
+    X(tcp_pieces, "more pieces out of order than a window has segments") \
+    X(tcp_limit, "more empty segments outside of the window than we answer (RFC 5961 7)")
 
 enum bw_drop {
     BW_DROP_NONE,
@@ -90,7 +93,7 @@ typedef struct bw_packet {
 } bw_packet;
 
 /* BW_DROP_NONE and *out, or the reason. `flags`: enum bw_frame_flag. Options that belong into a SYN only
- * are blanked in other segments (RFC 9293 3.7.1), the one write to `data`. */
+ * are blanked in other segments (RFC 9293 3.7.1), so is a maximum segment size of 0: the writes to `data`. */
 enum bw_drop bw_packet_check(const bw_identity *identity, uint8_t *data, size_t bytes, uint32_t flags,
                              bw_packet *out);
 const char *bw_drop_name(enum bw_drop drop);    /* NULL beyond the last */

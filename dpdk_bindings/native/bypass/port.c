@@ -16,10 +16,13 @@
 #include <rte_log.h>
 #include <rte_mbuf.h>
 #include <rte_mbuf_dyn.h>
+#include <rte_mbuf_pool_ops.h>
 
 #define SEND_BUFFERS 2047u /* of their own: what is received cannot starve acknowledgements */
 #define SEND_TRIES 4
 #define POOL_CACHE 256u
+#define PRIVATE BW_FRAME_PRIVATE_BYTES
+#define ROOM (RTE_PKTMBUF_HEADROOM + BW_FRAME_BYTES_MAX)
 #define ARGUMENTS_MAX 64
 #define CHECKSUMS (RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM)
 
@@ -175,15 +178,35 @@ static const bw_device_ops port_ops = {
     .flush = port_flush,
 };
 
+/* Without gaps at page borders, in one piece: af_xdp shares the memory from the pool's beginning for
+ * (buffers x size) bytes with the kernel (DPDK before 24.07), and what lies beyond is silently lost, sent or
+ * received. No device reads it by its physical address. */
+static struct rte_mempool *packed_pool(const char *name, uint32_t buffers, int node) {
+    struct rte_pktmbuf_pool_private sizes = {.mbuf_data_room_size = ROOM, .mbuf_priv_size = PRIVATE};
+    struct rte_mempool *pool =
+        rte_mempool_create_empty(name, buffers, sizeof(struct rte_mbuf) + PRIVATE + ROOM, POOL_CACHE,
+                                 sizeof sizes, node, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+    if (!pool) return NULL;
+    rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL);
+    rte_pktmbuf_pool_init(pool, &sizes);
+    if (rte_mempool_populate_default(pool) == (int)buffers && pool->nb_mem_chunks == 1) {
+        rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+        return pool;
+    }
+    rte_mempool_free(pool);
+    rte_errno = ENOMEM;
+    return NULL;
+}
+
 static bool make_pools(bw_port *port, const bw_port_spec *spec) {
     char name[RTE_MEMPOOL_NAMESIZE];
     int node = port->facts.numa_node < 0 ? SOCKET_ID_ANY : port->facts.numa_node;
     snprintf(name, sizeof name, "bw-receive-%u", port->id);
-    port->receive_pool = rte_pktmbuf_pool_create(name, spec->buffers, POOL_CACHE, BW_FRAME_PRIVATE_BYTES,
-                                                 RTE_PKTMBUF_HEADROOM + BW_FRAME_BYTES_MAX, node);
+    port->receive_pool = strcmp(port->facts.driver, "net_af_xdp") == 0
+                             ? packed_pool(name, spec->buffers, node)
+                             : rte_pktmbuf_pool_create(name, spec->buffers, POOL_CACHE, PRIVATE, ROOM, node);
     snprintf(name, sizeof name, "bw-send-%u", port->id);
-    port->send_pool = rte_pktmbuf_pool_create(name, SEND_BUFFERS, POOL_CACHE, 0,
-                                              RTE_PKTMBUF_HEADROOM + BW_FRAME_BYTES_MAX, node);
+    port->send_pool = rte_pktmbuf_pool_create(name, SEND_BUFFERS, POOL_CACHE, 0, ROOM, node);
     return port->receive_pool && port->send_pool;
 }
 

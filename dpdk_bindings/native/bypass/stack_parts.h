@@ -10,7 +10,7 @@
 #include <lwip/tcp.h>
 #include "lwip_hooks.h"
 
-#define BW_LIMITED_A_SECOND 100u /* resets, challenges and pings, each */
+#define BW_LIMITED_A_SECOND 100u /* resets, challenges, pings and probes, each */
 
 /* So many events a second, by the time that is told. */
 typedef struct bw_limit {
@@ -50,7 +50,7 @@ struct bw_stack {
     uint64_t random_count;
     uint32_t clock_offset;
     int64_t now_ns, timers_ns, start_ns, asked_again_ns;
-    bw_limit resets, challenges, pings;
+    bw_limit resets, challenges, pings, probes;
     bool in_use;
     bool segment_matched; /* the segment lwIP has just had belongs to a connection */
     bw_stack_counters counters;

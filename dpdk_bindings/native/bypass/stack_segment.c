@@ -1,7 +1,8 @@
 /* Each segment of a connection, before lwIP's own processing: what lwIP does not check itself.
  *
- * RFC 7323 5 (old duplicates), RFC 5961 3 to 5 and 7 (blind resets, SYNs and data; challenges are limited),
- * RFC 9293 3.10.7.4 (no ACK: dropped), RFC 5927 4.1 (an ICMP error must quote something in flight).
+ * RFC 7323 5 (old duplicates), RFC 5961 3 to 5 and 7 (blind resets, SYNs and data; what makes us answer is
+ * limited), RFC 9293 3.10.7.3 (what may answer a SYN) and 3.10.7.4 (no ACK: dropped; the window), RFC 2018 8
+ * (what was acknowledged selectively is kept), RFC 5927 4.1 (an ICMP error must quote something in flight).
  */
 #include "stack_parts.h"
 
@@ -10,6 +11,7 @@
 #include <lwip/priv/tcp_priv.h>
 
 #define TIMESTAMP 8
+#define PIECES_MAX 3072u /* more than TCP_WND / TCP_MSS */
 #define MTU_FOUR_MIN 552u /* less was never on any path: as Linux */
 #define MTU_SIX_MIN 1280u /* RFC 8200 5 */
 
@@ -64,11 +66,63 @@ static enum bw_drop check_segment(struct tcp_pcb *pcb, const struct tcp_hdr *hea
     return BW_DROP_NONE;
 }
 
+/* RFC 9293 3.10.7.3: a reset counts with the right ACK only; what has neither SYN nor RST is dropped. */
+static enum bw_drop check_answer_to_syn(const struct tcp_pcb *pcb, const struct tcp_hdr *header) {
+    unsigned flags = TCPH_FLAGS(header);
+    if (flags & TCP_RST) {
+        return (flags & TCP_ACK) && header->ackno == pcb->snd_nxt ? BW_DROP_NONE : BW_DROP_tcp_bad_reset;
+    }
+    return !(flags & TCP_SYN) && header->ackno == pcb->snd_nxt ? BW_DROP_tcp_bad_ack : BW_DROP_NONE;
+}
+
+/* lwIP would put what lies inside a waiting segment into its place, and throw away what follows it. It also
+ * walks the whole queue at each segment: no longer than a window of full ones (CVE-2018-5390 was that). */
+static enum bw_drop check_waiting(const struct tcp_pcb *pcb, u32_t sequence, u32_t bytes) {
+    unsigned pieces = 0;
+    for (const struct tcp_seg *held = pcb->ooseq; held; held = held->next) {
+        u32_t begin = held->tcphdr->seqno;
+        if (TCP_SEQ_LT(sequence, begin)) return BW_DROP_NONE;
+        if (sequence != begin && TCP_SEQ_LEQ(sequence + bytes, begin + held->len)) return BW_DROP_tcp_held;
+        if (++pieces == PIECES_MAX) return BW_DROP_tcp_pieces;
+    }
+    return BW_DROP_NONE;
+}
+
+/* After lwIP's own checks would have let it in. */
+static enum bw_drop check_place(struct tcp_pcb *pcb, const struct tcp_hdr *header, u32_t bytes) {
+    bool synchronised = !(TCPH_FLAGS(header) & (TCP_RST | TCP_SYN));
+    if (!synchronised || TCPH_FLAGS(header) & TCP_FIN) return BW_DROP_NONE;
+    if (!bytes && (TCP_SEQ_LT(header->seqno, pcb->rcv_nxt) ||
+                   TCP_SEQ_GT(header->seqno, pcb->rcv_nxt + pcb->rcv_wnd))) {
+        return bw_limit_take(&bw_the_stack.probes, bw_the_stack.now_ns) ? BW_DROP_NONE : BW_DROP_tcp_limit;
+    }
+    if (!bytes || TCP_SEQ_LEQ(header->seqno, pcb->rcv_nxt)) return BW_DROP_NONE;
+    enum bw_drop drop = check_waiting(pcb, header->seqno, bytes);
+    if (drop) tcp_send_empty_ack(pcb);
+    return drop;
+}
+
+/* RFC 9293 3.10.7.4: lwIP takes a smaller window only with something new in the segment. And 3.8.6.1: a peer
+ * that answers our probes of its closed window is not gone. */
+static void take_window(struct tcp_pcb *pcb, const struct tcp_hdr *header) {
+    bw_stream *stream = pcb->callback_arg;
+    tcpwnd_size_t window = (tcpwnd_size_t)header->wnd << pcb->snd_scale;
+    if (header->seqno == pcb->snd_wl1 && header->ackno == pcb->snd_wl2 && window < pcb->snd_wnd) {
+        pcb->snd_wnd = window;
+    }
+    if (pcb->persist_backoff && stream) stream->progress_ns = bw_the_stack.now_ns;
+}
+
 s8_t bw_lwip_segment(struct tcp_pcb *pcb, struct tcp_hdr *header, u16_t option_bytes, struct pbuf *payload) {
-    (void)payload;
+    enum bw_drop drop = BW_DROP_NONE;
     bw_the_stack.segment_matched = true;
-    if (pcb->state < ESTABLISHED || pcb->state == TIME_WAIT) return ERR_OK;
-    enum bw_drop drop = check_segment(pcb, header, option_bytes);
+    if (pcb->state == SYN_SENT) {
+        drop = check_answer_to_syn(pcb, header);
+    } else if (pcb->state >= ESTABLISHED && pcb->state != TIME_WAIT) {
+        drop = check_segment(pcb, header, option_bytes);
+        if (!drop) drop = check_place(pcb, header, payload->tot_len);
+        if (!drop) take_window(pcb, header);
+    }
     if (!drop) return ERR_OK;
     bw_stack_drop(drop);
     return ERR_VAL;

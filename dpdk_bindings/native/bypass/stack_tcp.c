@@ -13,6 +13,7 @@
 #define KEEPALIVE_INTERVAL_MS 5000u
 #define KEEPALIVE_PROBES 3u
 #define RTO_TICKS_MIN (200 / TCP_SLOW_INTERVAL) /* as Linux: below it a peer's delayed ACK counts as a loss */
+#define SYN_RTO_TICKS (LWIP_TCP_RTO_TIME / TCP_SLOW_INTERVAL) /* RFC 6298 2.1; 5.5: lwIP never doubles it */
 #define DOUBT_RETRANSMITS 2
 #define PORT_FIRST 32768u
 #define PORT_COUNT 28232u
@@ -278,6 +279,7 @@ void bw_stack_tend(bw_stack *stack) {
         int estimate = (pcb->sa >> 3) + pcb->sv;
         if (estimate < RTO_TICKS_MIN) pcb->sv = (s16_t)(RTO_TICKS_MIN - (pcb->sa >> 3));
         if (pcb->rto < RTO_TICKS_MIN) pcb->rto = RTO_TICKS_MIN;
+        if (pcb->state == SYN_SENT) pcb->rto = (s16_t)(SYN_RTO_TICKS << pcb->nrtx);
         if (pcb->nrtx >= DOUBT_RETRANSMITS) bw_stack_doubt(stack, &pcb->remote_ip);
     }
     for (bw_stream *stream = stack->stream; stream < stack->stream + BW_STACK_CONNECTIONS_MAX; stream++) {

@@ -1,10 +1,10 @@
 /* A bad wire between two interfaces, both directions alike, by a seed. Runs until it is told to stop.
  *
- *   bad-wire ONE OTHER LOSS REORDER DUPLICATE DELAY_US JITTER_US SEED
+ *   bad-wire ONE OTHER LOSS REORDER DUPLICATE DELAY_US JITTER_US SEED NS_A_BYTE
  */
 #include "clock.h"
 #include "impair.h"
-#include "wire_check.h"
+#include "check.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -54,13 +54,14 @@ static void move(int from, int to, impair_wire *wire) {
 }
 
 int main(int argc, char **argv) {
-    CHECK_EQUAL(argc, 9);
+    CHECK_EQUAL(argc, 10);
     impair_spec spec = {.loss = atof(argv[3]),
                         .reorder = atof(argv[4]),
                         .duplicate = atof(argv[5]),
                         .delay_ns = atoll(argv[6]) * 1000,
                         .jitter_ns = atoll(argv[7]) * 1000,
-                        .seed = (uint64_t)atoll(argv[8])};
+                        .seed = (uint64_t)atoll(argv[8]),
+                        .byte_ns = atoll(argv[9])};
     struct pollfd ends[2] = {{.fd = open_interface(argv[1]), .events = POLLIN},
                              {.fd = open_interface(argv[2]), .events = POLLIN}};
     impair_wire *there = impair_new(&spec);

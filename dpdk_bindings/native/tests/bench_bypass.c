@@ -2,11 +2,14 @@
  * frames in TLS 1.3 records over rings. One line of JSON on stdout.
  *
  * segment: burst out of the ring and through TCP; tls: a record to plaintext (its copy out of the stack
- * included); websocket: frame to message; send: acknowledgements handed over. recv is what one successful
- * recv() of one such record costs on a TCP socket over loopback, in the same run.
+ * included); websocket: frame to message; message: what bench_message.h makes of it (decode, book, ring where
+ * the books are linked); send: acknowledgements handed over. recv is what one successful recv() of one such
+ * record costs on a TCP socket over loopback, in the same run.
  *
- *   bench-bypass CERTIFICATE KEY AUTHORITY PAYLOAD_BYTES RECORDS RECORDS_A_SEGMENT
+ *   bench-bypass CERTIFICATE KEY AUTHORITY RECORDS RECORDS_A_SEGMENT
  */
+#include "bench_message.h"
+#include "clock.h"
 #include "frame.h"
 #include "pipe_transport.h"
 #include "port.h"
@@ -15,7 +18,7 @@
 #include "tcp_peer.h"
 #include "tls.h"
 #include "websocket.h"
-#include "wire_check.h"
+#include "check.h"
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -34,7 +37,7 @@ typedef struct venue {
 } venue;
 
 typedef struct cycles {
-    uint64_t segments, records, segment, tls, websocket, send, total;
+    uint64_t segments, records, segment, tls, websocket, message, send, total;
 } cycles;
 
 static int64_t now_ns = 1000000000;
@@ -88,10 +91,10 @@ static void handshake(venue *v, bw_stack *stack, bw_transport *transport, bw_tls
 }
 
 static void write_records(venue *v, size_t payload, unsigned records) {
-    uint8_t frame[BW_WS_HEADER_MAX + 2000];
+    uint8_t frame[BW_WS_HEADER_MAX + BENCH_MESSAGE_BYTES_MAX];
     size_t header = bw_ws_header(frame, BW_WS_OP_TEXT, payload, NULL);
     for (unsigned i = 0; i < records; i++) {
-        memset(frame + header, 'a' + (int)(i % 26), payload);
+        CHECK_EQUAL(bench_message_make((char *)frame + header), payload);
         CHECK(bw_tls_write(v->tls, frame, header + payload) == (ssize_t)(header + payload));
         carry_from_server(v);
     }
@@ -102,6 +105,7 @@ static void turn(venue *v, bw_stack *stack, bw_tls *client, bw_ws *ws, size_t pa
     bw_ws_event event;
     int64_t receive_ns;
     unsigned frames = offer(v);
+    bw_clock_calibrate();
     if (!frames) { /* only an acknowledgement or a timer is due */
         bw_stack_turn(stack, now_ns);
         bw_stack_flush(stack);
@@ -122,12 +126,19 @@ static void turn(venue *v, bw_stack *stack, bw_tls *client, bw_ws *ws, size_t pa
         if (!bytes) break;
         sum->tls += plain - at;
         bw_ws_filled(ws, (size_t)bytes);
+        at = plain;
         while (bw_ws_next(ws, &event) != BW_WS_NONE) {
             CHECK(event.type == BW_WS_TEXT && event.payload_bytes == payload);
+            uint64_t whole = bw_eal_cycles();
+            sum->websocket += whole - at;
+            bench_message_take(event.payload, event.payload_bytes, receive_ns);
+            at = bw_eal_cycles();
+            sum->message += at - whole;
             sum->records++;
         }
-        at = bw_eal_cycles();
-        sum->websocket += at - plain;
+        uint64_t none = bw_eal_cycles();
+        sum->websocket += none - at;
+        at = none;
     }
     at = bw_eal_cycles();
     bw_stack_flush(stack);
@@ -189,9 +200,11 @@ static bw_stack *open_stack(bw_port **port) {
 
 int main(int argc, char **argv) {
     char error[256];
-    CHECK_EQUAL(argc, 7);
-    size_t payload = (size_t)atoi(argv[4]);
-    unsigned records = (unsigned)atoi(argv[5]), together = (unsigned)atoi(argv[6]);
+    char first[BENCH_MESSAGE_BYTES_MAX];
+    CHECK_EQUAL(argc, 6);
+    bench_message_start();
+    size_t payload = bench_message_make(first);
+    unsigned records = (unsigned)atoi(argv[4]), together = (unsigned)atoi(argv[5]);
     bw_tls_context *server_context = bw_tls_server_context(argv[1], argv[2], error, sizeof error);
     bw_tls_context *client_context = bw_tls_client_context(argv[3], error, sizeof error);
     CHECK(server_context && client_context && payload < 1400 && records < RECORDS_MAX);
@@ -231,11 +244,12 @@ int main(int argc, char **argv) {
     }
     CHECK(sum.records);
     double a_segment = (double)sum.segments, a_record = (double)sum.records;
-    printf("{\"segment\": %.0f, \"tls\": %.0f, \"websocket\": %.0f, \"send\": %.0f, \"record\": %.0f, "
-           "\"recv\": %.0f, "
+    bench_message_end((unsigned)(warm.records + sum.records));
+    printf("{\"segment\": %.0f, \"tls\": %.0f, \"websocket\": %.0f, \"message\": %.0f, \"send\": %.0f, "
+           "\"record\": %.0f, \"recv\": %.0f, \"payload\": %zu, "
            "\"segments\": %.0f, \"records\": %.0f, \"hz\": %.0f}\n",
            (double)sum.segment / a_segment, (double)sum.tls / a_record, (double)sum.websocket / a_record,
-           (double)sum.send / a_segment, (double)sum.total / a_record, (double)recv_cycles(record), a_segment,
-           a_record, (double)bw_eal_cycles_hz());
+           (double)sum.message / a_record, (double)sum.send / a_segment, (double)sum.total / a_record,
+           (double)recv_cycles(record), payload, a_segment, a_record, (double)bw_eal_cycles_hz());
     return 0;
 }

@@ -1,6 +1,6 @@
 #include "certificates.h"
 
-#include "wire_check.h"
+#include "check.h"
 
 #include <openssl/evp.h>
 #include <openssl/pem.h>

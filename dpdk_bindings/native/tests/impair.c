@@ -17,7 +17,7 @@ typedef struct waiting {
 struct impair_wire {
     impair_spec spec;
     uint64_t random, count, lost;
-    int64_t last_due_ns;
+    int64_t last_due_ns, free_ns;
     uint32_t heap_count, free_count;
     waiting heap[FRAMES];
     uint32_t free_slot[FRAMES];
@@ -94,7 +94,8 @@ bool impair_push(impair_wire *wire, const void *frame, size_t bytes, int64_t now
         spec->jitter_ns
             ? (int64_t)(impair_random(&wire->random) % (uint64_t)(2 * spec->jitter_ns)) - spec->jitter_ns
             : 0;
-    int64_t due_ns = now_ns + spec->delay_ns + jitter;
+    wire->free_ns = (wire->free_ns > now_ns ? wire->free_ns : now_ns) + (int64_t)bytes * spec->byte_ns;
+    int64_t due_ns = wire->free_ns + spec->delay_ns + jitter;
     if (happens(wire, spec->reorder)) {
         due_ns = spec->delay_ns ? now_ns : now_ns + HELD_NS;
     } else {

@@ -12,6 +12,7 @@
 typedef struct impair_spec {
     double loss, reorder, duplicate; /* 0 to 1, of all frames */
     int64_t delay_ns, jitter_ns;     /* delay +- jitter; jitter does not reorder */
+    int64_t byte_ns; /* how long a byte takes; 0: no time. What is reordered overtakes. */
     uint64_t seed;
 } impair_spec;
 

@@ -1,6 +1,6 @@
 #include "pipe_transport.h"
 
-#include "wire_check.h"
+#include "check.h"
 
 #include <string.h>
 

@@ -2,7 +2,7 @@
 
 #include "frame.h"
 #include "port.h"
-#include "wire_check.h"
+#include "check.h"
 
 #include <sched.h>
 #include <string.h>

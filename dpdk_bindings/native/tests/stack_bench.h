@@ -6,7 +6,7 @@
 #include "memory_device.h"
 #include "stack.h"
 #include "tcp_peer.h"
-#include "wire_check.h"
+#include "check.h"
 
 typedef struct stack_bench {
     memory_device *device;

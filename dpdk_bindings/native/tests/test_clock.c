@@ -1,6 +1,6 @@
 /* The scaled cycle counter agrees with the kernel's clock, before and after it takes over. */
 #include "clock.h"
-#include "wire_check.h"
+#include "check.h"
 
 #include <stdlib.h>
 

@@ -1,7 +1,7 @@
 /* Messages that are each a gzip member or a raw DEFLATE stream: whole, bounded, verified, any number. */
 #include "inflate.h"
 #include "websocket.h"
-#include "wire_check.h"
+#include "check.h"
 
 #include <string.h>
 #include <zlib.h>

@@ -4,7 +4,7 @@
 #include "ring_wire.h"
 #include "stack.h"
 #include "tcp_peer.h"
-#include "wire_check.h"
+#include "check.h"
 
 #include <arpa/inet.h>
 #include <sched.h>

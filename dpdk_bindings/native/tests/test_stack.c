@@ -169,7 +169,7 @@ static void refusals(void) {
     transport->ops->close(transport);
     bench.peer.mute = true; /* nobody answers: TCP gives up */
     transport = bench_connect(&bench);
-    bench_wait(&bench, 60 * SECOND);
+    bench_wait(&bench, 140 * SECOND);
     CHECK_EQUAL(transport->ops->connected(transport), -ETIMEDOUT);
     transport->ops->close(transport);
     bench.peer.mute = bench.peer.open = false;

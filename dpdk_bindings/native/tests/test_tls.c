@@ -1,6 +1,6 @@
 /* TLS over a pipe in memory: who is trusted, what is said when not, records, resumption, ends. */
 #include "certificates.h"
-#include "wire_check.h"
+#include "check.h"
 #include "pipe_transport.h"
 #include "tls_private.h"
 

@@ -1,5 +1,5 @@
 /* The HTTP upgrade, both ends: what is accepted, what is refused and with which words or status. */
-#include "wire_check.h"
+#include "check.h"
 #include "websocket.h"
 
 #include <string.h>

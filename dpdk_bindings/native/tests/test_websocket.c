@@ -1,6 +1,6 @@
 /* Frames in, events out: what the property tests in tests/wire do not reach easily (sizes, edges of
  * the buffer, padding, deflate). */
-#include "wire_check.h"
+#include "check.h"
 #include "inflate.h"
 #include "websocket.h"
 

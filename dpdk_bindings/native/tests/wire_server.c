@@ -1,6 +1,6 @@
 #include "wire_server.h"
 
-#include "wire_check.h"
+#include "check.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>

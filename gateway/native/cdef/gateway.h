@@ -52,6 +52,7 @@ void bw_gateway_free(bw_gateway *gateway);
 int bw_gateway_event_fd(const bw_gateway *gateway);
 uint32_t bw_gateway_events(bw_gateway *gateway, uint8_t *out, uint32_t room);
 int bw_gateway_send(bw_gateway *gateway, uint64_t client, const char *text, uint32_t bytes);
+int bw_gateway_push(bw_gateway *gateway, uint64_t client, const uint8_t *frames, uint32_t bytes);
 int bw_gateway_subscribe(bw_gateway *gateway, uint64_t client, const bw_subscription *subscription,
                          const char *text, uint32_t bytes);
 int bw_gateway_unsubscribe(bw_gateway *gateway, uint64_t client, uint64_t tag, const char *text,
@@ -69,3 +70,10 @@ bw_arb_scan *bw_arb_scan_new(const char *const *path, const bw_gateway_exchange 
 void bw_arb_scan_free(bw_arb_scan *scan);
 int64_t bw_arb_scan_symbol(bw_arb_scan *scan, const bw_subscription *wanted, char *out, int64_t *net,
                            uint32_t *rows, uint32_t *left_out);
+typedef struct bw_replay bw_replay;
+bw_replay *bw_replay_new(const bw_subscription *wanted, const char *const *path,
+                         const bw_gateway_exchange *exchange, uint32_t count, char *error,
+                         uint32_t error_bytes);
+void bw_replay_free(bw_replay *replay);
+uint32_t bw_replay_room(const bw_replay *replay);
+int64_t bw_replay_next(bw_replay *replay, int64_t now_ns, uint64_t updates, uint8_t *out, uint32_t room);

@@ -1,28 +1,19 @@
 /* Crossed books, held against counting unit by unit with small numbers; odd inputs under the sanitizers. */
 #include "arb.h"
 
+#include "check.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define CHECK(condition)                                                        \
-    do {                                                                        \
-        if (!(condition)) {                                                     \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);     \
-            exit(1);                                                            \
-        }                                                                       \
-    } while (0)
 
 #define LEVELS 6
 #define BOOKS 4
 #define NOW_NS 1000000000000
 
-static uint64_t state = 88172645463325252ull;
-static uint64_t next_random(void) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state;
+static uint64_t any(void) {
+    static uint64_t state = 88172645463325252ull;
+    return next_random(&state);
 }
 
 typedef struct small_book {
@@ -31,16 +22,16 @@ typedef struct small_book {
 } small_book;
 
 static void make_book(small_book *book, uint32_t exchange) {
-    int64_t middle = 1000 + (int64_t)(next_random() % 40);
+    int64_t middle = 1000 + (int64_t)(any() % 40);
     for (uint32_t side = 0; side < BW_SIDES; side++) {
         int64_t price = middle + (side ? 1 : -1);
         for (uint32_t i = 0; i < LEVELS; i++) {
-            book->level[side][i] = (bw_level){.price = price, .quantity = 1 + (int64_t)(next_random() % 5)};
-            price += (side ? 1 : -1) * (1 + (int64_t)(next_random() % 4));
+            book->level[side][i] = (bw_level){.price = price, .quantity = 1 + (int64_t)(any() % 5)};
+            price += (side ? 1 : -1) * (1 + (int64_t)(any() % 4));
         }
     }
     book->input = (bw_view_input){{book->level[0], book->level[1]}, {LEVELS, LEVELS}, 0, 0, exchange,
-                                  NOW_NS - (int64_t)(next_random() % 6000) * 1000000};
+                                  NOW_NS - (int64_t)(any() % 6000) * 1000000};
 }
 
 /* Unit by unit: the next unit of the cheapest ask against the next of the dearest bid. Money in 10^-6. */
@@ -84,11 +75,11 @@ static void test_against_counting(void) {
     for (int round = 0; round < 4000; round++) {
         small_book book[BOOKS];
         bw_view_input input[BOOKS];
-        uint32_t depth = 1 + (uint32_t)(next_random() % LEVELS);
-        bw_arb_terms terms = {.capital = (1 + next_random() % 20000) * 100000000};
+        uint32_t depth = 1 + (uint32_t)(any() % LEVELS);
+        bw_arb_terms terms = {.capital = (1 + any() % 20000) * 100000000};
         for (uint32_t i = 0; i < BOOKS; i++) {
             make_book(&book[i], i);
-            terms.taker_ppm[i] = (uint32_t)(next_random() % 4000);
+            terms.taker_ppm[i] = (uint32_t)(any() % 4000);
             input[i] = book[i].input;
         }
         bw_arb arb;

@@ -1,21 +1,13 @@
 /* The log every subscriber reads at its own position, the private queue, the pipe between threads. */
 #include "buffers.h"
+#include "check.h"
 #include "pipe.h"
 #include "websocket.h"
 
 #include <pthread.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define CHECK(condition)                                                        \
-    do {                                                                        \
-        if (!(condition)) {                                                     \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);     \
-            exit(1);                                                            \
-        }                                                                       \
-    } while (0)
 
 static void test_log_wraps_straight(void) {
     bw_log log;

@@ -1,28 +1,19 @@
 /* Decimals, merging, comparing and encoding, held against plain recomputation with random books. */
 #include "encode.h"
 
+#include "check.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define CHECK(condition)                                                        \
-    do {                                                                        \
-        if (!(condition)) {                                                     \
-            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);     \
-            exit(1);                                                            \
-        }                                                                       \
-    } while (0)
 
 #define BOOKS 5
 #define LEVELS 40
 #define DEPTH 25
 
-static uint64_t state = 88172645463325252ull;
-static uint64_t next_random(void) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state;
+static uint64_t any(void) {
+    static uint64_t state = 88172645463325252ull;
+    return next_random(&state);
 }
 
 static void check_text(bw_wide mantissa, unsigned exponent, const char *expected) {
@@ -47,8 +38,8 @@ static void test_decimals(void) {
     check_text((bw_wide)10000000000000000000u * 10 + 7, 1, "10000000000000000000.7");
     for (int i = 0; i < 200000;
          i++) { /* any 64-bit number at any exponent survives the way to text and back */
-        uint64_t value = next_random() >> (next_random() % 64);
-        unsigned exponent = (unsigned)(next_random() % (BW_EXPONENT_MAX + 1));
+        uint64_t value = any() >> (any() % 64);
+        unsigned exponent = (unsigned)(any() % (BW_EXPONENT_MAX + 1));
         char text[BW_DECIMAL_CHARS_MAX + BW_DECIMAL_SLACK];
         *bw_put_decimal(text, (bw_wide)value, exponent) = '\0';
         unsigned __int128 read = 0;
@@ -75,18 +66,18 @@ static int by_price(const void *a, const void *b) {
 }
 
 static void make_book(random_book *book, uint32_t exchange) {
-    uint8_t price_exponent = (uint8_t)(next_random() % 3), quantity_exponent = (uint8_t)(next_random() % 5);
+    uint8_t price_exponent = (uint8_t)(any() % 3), quantity_exponent = (uint8_t)(any() % 5);
     int64_t scale = bw_power10(price_exponent);
     for (uint32_t side = 0; side < BW_SIDES; side++) {
         uint32_t count = 0;
         int64_t price = 1000;
-        uint32_t wanted = (uint32_t)(next_random() % LEVELS);
+        uint32_t wanted = (uint32_t)(any() % LEVELS);
         while (count < wanted) {
-            price += 1 + (int64_t)(next_random() % 3);
-            int64_t fine = next_random() % 2 ? price * scale
-                                             : price * scale + (int64_t)(next_random() % (uint64_t)scale);
+            price += 1 + (int64_t)(any() % 3);
+            int64_t fine = any() % 2 ? price * scale
+                                             : price * scale + (int64_t)(any() % (uint64_t)scale);
             book->level[side][count++] =
-                (bw_level){fine, 1 + (int64_t)(next_random() % 9), (uint32_t)(next_random() % 3), 0};
+                (bw_level){fine, 1 + (int64_t)(any() % 9), (uint32_t)(any() % 3), 0};
         }
         qsort(book->level[side], count, sizeof(bw_level), by_price);
         if (side == 0) {
@@ -180,15 +171,15 @@ static void test_merge_and_diff(void) {
     static random_book book[BOOKS];
     static bw_view_level level[2][BW_SIDES][DEPTH], expected[DEPTH];
     for (int round = 0; round < 20000; round++) {
-        enum bw_view_kind kind = (enum bw_view_kind)(next_random() % 4);
-        uint32_t depth = kind == BW_VIEW_TOP ? 1 : 1 + (uint32_t)(next_random() % DEPTH);
+        enum bw_view_kind kind = (enum bw_view_kind)(any() % 4);
+        uint32_t depth = kind == BW_VIEW_TOP ? 1 : 1 + (uint32_t)(any() % DEPTH);
         bw_view view[2];
         for (int v = 0; v < 2; v++) {
             uint32_t inputs =
-                kind == BW_VIEW_SINGLE ? (uint32_t)(next_random() % 2) : (uint32_t)(next_random() % BOOKS);
+                kind == BW_VIEW_SINGLE ? (uint32_t)(any() % 2) : (uint32_t)(any() % BOOKS);
             bw_view_input input[BOOKS];
             for (uint32_t i = 0; i < inputs; i++) {
-                bool keep = v == 1 && next_random() % 2; /* some books did not change */
+                bool keep = v == 1 && any() % 2; /* some books did not change */
                 if (!keep || book[i].input.exchange != i + 3) make_book(&book[i], i + 3);
                 input[i] = book[i].input;
             }

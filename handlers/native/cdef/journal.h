@@ -118,3 +118,5 @@ bool bw_history_load(bw_history *history, uint32_t book, const bw_book *header, 
 uint32_t bw_history_rows(bw_history *history, const uint8_t *records, uint64_t bytes, bw_row *rows,
                          uint32_t row_room, bw_level *levels, uint32_t level_room, uint64_t *consumed);
 bool bw_history_copy(bw_history *history, uint32_t book, bw_row *row, bw_level *levels, uint32_t level_room);
+uint32_t bw_span_find(const uint8_t *span, uint32_t bytes, uint32_t at, uint32_t book);
+bool bw_played_record(bw_book_store *store, bw_book *book, const bw_record *record, bool known);

@@ -6,6 +6,9 @@
 #define BW_RECORD_BYTES_MAX ...
 #define BW_HISTOGRAM_BUCKETS 256
 #define BW_STAGE_COUNT 4
+#define BW_BUDGET_EVERY ...
+enum bw_budget { BW_BUDGET_TCP, BW_BUDGET_TLS, BW_BUDGET_WEBSOCKET, BW_BUDGET_DECODE, BW_BUDGET_BOOK,
+                 BW_BUDGET_RING, BW_BUDGET_COUNT };
 enum bw_segment_state { BW_SEGMENT_STARTING, BW_SEGMENT_RUNNING, BW_SEGMENT_CLOSED };
 enum bw_book_state { BW_BOOK_SYNCING, BW_BOOK_LIVE, BW_BOOK_STALE, BW_BOOK_RESYNC, BW_BOOK_DOWN };
 enum bw_instrument_kind { BW_KIND_SPOT, BW_KIND_PERPETUAL, BW_KIND_FUTURE };
@@ -118,6 +121,14 @@ typedef struct bw_stats {
         chunks_used, connections_open, loop_turns;
     uint64_t stage_ns[4][256];
 } bw_stats;
+typedef struct bw_timing {
+    uint64_t cycles_per_second;
+    uint64_t budget_every;
+    uint64_t busy_ns;
+    uint64_t budget_ns[6][256];
+    uint64_t gap_us[256];
+    ...;
+} bw_timing;
 typedef struct bw_shm_header {
     char magic[8];
     uint32_t layout_version;
@@ -140,6 +151,7 @@ typedef struct bw_shm_header {
     uint64_t heartbeat_ns;
     uint32_t state;
     uint32_t book_count;
+    uint64_t timing_offset;
     uint64_t ring_head;
     uint64_t ring_reserved;
     ...;
@@ -154,6 +166,8 @@ void bw_book_begin(bw_book *book);
 void bw_book_end(bw_book_store *store, bw_book *book);
 void bw_book_clear(bw_book_store *store, bw_book *book);
 enum bw_set { BW_SET_CHANGED, BW_SET_INSERTED, BW_SET_REMOVED, BW_SET_ABSENT, BW_SET_EVICTED, BW_SET_BEYOND };
+uint32_t bw_book_set_many(bw_book_store *store, bw_book *book, uint32_t side, const bw_level *level,
+                          uint32_t count, bw_level *out);
 enum bw_set bw_book_set(bw_book_store *store, bw_book *book, uint32_t side, int64_t price,
                         int64_t quantity, uint32_t orders, int64_t *evicted);
 uint32_t bw_book_load(bw_book_store *store, bw_book *book, uint32_t side, const bw_level *best_first,
@@ -179,6 +193,7 @@ void bw_shm_writer_close(bw_shm_writer *writer);
 uint64_t bw_shm_bytes_needed(const bw_shm_spec *spec);
 bw_shm_header *bw_shm_writer_header(bw_shm_writer *writer);
 bw_stats *bw_shm_writer_stats(bw_shm_writer *writer);
+bw_timing *bw_shm_writer_timing(bw_shm_writer *writer);
 bw_book_store *bw_shm_writer_store(bw_shm_writer *writer);
 bw_book *bw_shm_writer_book(bw_shm_writer *writer, uint32_t book);
 int bw_shm_writer_add_book(bw_shm_writer *writer, const bw_symbol *symbol, uint8_t price_exponent,
@@ -200,6 +215,7 @@ const bw_shm_header *bw_segment_header(const bw_segment *segment);
 const bw_symbol *bw_segment_symbol(const bw_segment *segment, uint32_t book);
 const bw_book *bw_segment_book(const bw_segment *segment, uint32_t book);
 const bw_stats *bw_segment_stats(const bw_segment *segment);
+const bw_timing *bw_segment_timing(const bw_segment *segment);
 bool bw_segment_alive(bw_segment *segment, int64_t now_ns, int64_t patience_ns);
 bool bw_segment_replaced(const bw_segment *segment);
 int bw_book_read_header(const bw_segment *segment, uint32_t book, bw_book *out);

@@ -5,6 +5,7 @@
  * change three i64: side (0 bid, 1 ask), price, quantity. The first message is the snapshot.
  */
 #include "book.h"
+#include "check.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,13 +28,6 @@ static int64_t now_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
-}
-
-static uint64_t next_random(uint64_t *state) {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    return *state;
 }
 
 /* A side's changes by one call, as the engine has them. */

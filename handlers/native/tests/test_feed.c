@@ -1,7 +1,7 @@
 /* The loop by itself: real sockets, a real WebSocket peer, doubles for engine and segment.
  * `test_feed CYCLES` sets how many connections the leak test opens and closes (default 200). */
 #include "certificates.h"
-#include "wire_check.h"
+#include "check.h"
 #include "clock.h"
 #include "feed.h"
 #include "feed_doubles.h"
@@ -44,23 +44,23 @@ static runner start(uint32_t poll_mode) {
     return out;
 }
 
-static void go(runner *runner) {
-    CHECK(pthread_create(&runner->thread, NULL, run, runner->feed) == 0);
+static void go(runner *of) {
+    CHECK(pthread_create(&of->thread, NULL, run, of->feed) == 0);
 }
 
 /* The next event, waited for. */
-static bw_event next(runner *runner) {
-    while (runner->waiting_at == runner->waiting_count) {
-        struct pollfd one = {.fd = bw_feed_event_fd(runner->feed), .events = POLLIN};
+static bw_event next(runner *of) {
+    while (of->waiting_at == of->waiting_count) {
+        struct pollfd one = {.fd = bw_feed_event_fd(of->feed), .events = POLLIN};
         CHECK(poll(&one, 1, 10000) == 1);
-        runner->waiting_at = 0;
-        runner->waiting_count = bw_feed_events(runner->feed, runner->waiting, 64);
+        of->waiting_at = 0;
+        of->waiting_count = bw_feed_events(of->feed, of->waiting, 64);
     }
-    return runner->waiting[runner->waiting_at++];
+    return of->waiting[of->waiting_at++];
 }
 
-static bw_event expect(runner *runner, uint32_t type, uint32_t code, int64_t a) {
-    bw_event event = next(runner);
+static bw_event expect(runner *of, uint32_t type, uint32_t code, int64_t a) {
+    bw_event event = next(of);
     if (event.type != type || event.code != code || event.a != a) {
         fprintf(stderr, "event %u code %u a %ld \"%.*s\", expected %u %u %ld\n", event.type, event.code,
                 (long)event.a, (int)event.text_bytes, event.text, type, code, (long)a);
@@ -69,12 +69,12 @@ static bw_event expect(runner *runner, uint32_t type, uint32_t code, int64_t a) 
     return event;
 }
 
-static void stop(runner *runner) {
-    CHECK_EQUAL(bw_feed_stop(runner->feed), 0);
-    while (next(runner).type != BW_EVENT_STOPPED) continue;
-    pthread_join(runner->thread, NULL);
+static void stop(runner *of) {
+    CHECK_EQUAL(bw_feed_stop(of->feed), 0);
+    while (next(of).type != BW_EVENT_STOPPED) continue;
+    pthread_join(of->thread, NULL);
     CHECK_EQUAL(seen.ups, seen.downs);
-    bw_feed_free(runner->feed);
+    bw_feed_free(of->feed);
 }
 
 static bw_connect_spec target(unsigned port) {

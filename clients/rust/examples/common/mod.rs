@@ -21,7 +21,7 @@ pub fn end() -> Instant {
 
 pub fn tell(event: &Event) {
     match event {
-        Event::Book { .. } | Event::Heartbeat { .. } | Event::Connected { attempt: 1 } => {}
+        Event::Book { .. } | Event::Arb { .. } | Event::Heartbeat { .. } | Event::Connected { attempt: 1 } => {}
         other => eprintln!("{other:?}"),
     }
 }

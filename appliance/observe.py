@@ -43,6 +43,11 @@ class BookView:
     published_ns: int = 0
     last_data_ns: int = 0
 
+    @property
+    def left(self) -> bool:
+        """Taken out by the operator."""
+        return (self.state, self.reason) == ("down", "operator")
+
 
 @dataclass(frozen=True)
 class ExchangeView:
@@ -111,12 +116,13 @@ class Observer:
         if segment is None:
             return ExchangeView(name)
         alive = segment.alive() and segment.state is SegmentState.RUNNING
+        books = (self._book(name, segment, index, alive) for index in range(len(segment.symbols)))
         return ExchangeView(
             exchange=name,
             alive=alive,
             pid=int(segment.header["writer_pid"]),
             uptime_s=max(0.0, (time.time_ns() - segment.generation) / 1e9),
-            books=tuple(self._book(name, segment, index, alive) for index in range(len(segment.symbols))),
+            books=tuple(book for book in books if not book.left),
             counters=segment.stats,
         )
 

@@ -17,6 +17,7 @@ from appliance.commands.feed import settings
 from appliance.config import Config
 from handlers.errors import SetupError, UnavailableError
 from handlers.native_feed import bytes_needed
+from handlers.planning import SPARE_BOOKS
 from handlers.registry import venue
 
 LOCK_NAME = "up.lock"
@@ -49,7 +50,7 @@ def check(config: Config) -> None:
 def space_needed(config: Config) -> int:
     """Bytes of shared memory of all exchanges; a pattern counts as one book, so it may become more."""
     return sum(
-        bytes_needed(venue(name), settings(config, name), max(1, len(config.of(name).symbols)))
+        bytes_needed(venue(name), settings(config, name), max(1, len(config.of(name).symbols)) + SPARE_BOOKS)
         for name in config.exchanges.enabled
     )
 

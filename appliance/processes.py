@@ -24,6 +24,8 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 # Starting again cannot mend these: usage (2, 64), permission (77), configuration (78).
 HOPELESS = frozenset({2, 64, 77, 78})
 STOP_PATIENCE_S = 8.0
+LAST_WORDS_S = 1.0
+LINE_BYTES_MAX = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ class Child:
     """One process under supervision.
 
     ``command`` makes the argument list at each start (it may depend on what the last run said).
-    ``said`` gets the first line of its stdout, if the process is one that speaks. ``given_up`` tells of an
+    ``said`` gets the first line of its stdout, if the process is one that speaks, ``heard`` each line of its
+    stderr, which else is ours. ``given_up`` tells of an
     exit code that is not among HOPELESS whether starting again would not mend it.
     """
 
@@ -68,6 +71,7 @@ class Child:
         log: Log,
         environment: Mapping[str, str] | None = None,
         said: Callable[[bytes], None] | None = None,
+        heard: Callable[[bytes], None] | None = None,
         cpu: int | None = None,
         log_file: Path | None = None,
         backoff: Backoff | None = None,
@@ -82,6 +86,7 @@ class Child:
         self._log = log
         self._environment = environment
         self._said = said
+        self._heard = heard
         self._cpu = cpu
         self._log_file = log_file
         self._backoff = backoff or Backoff()
@@ -127,14 +132,16 @@ class Child:
         """One life of the process; its exit code (negative: the signal)."""
         self.started_s = time.monotonic()
         stderr = self._log_file.open("ab") if self._log_file else None
+        hears = asyncio.subprocess.PIPE if self._heard else None
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command(),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE if self._said else asyncio.subprocess.DEVNULL,
-                stderr=stderr,
+                stderr=stderr or hears,
                 env=self._environment,
                 start_new_session=True,
+                limit=LINE_BYTES_MAX,
                 preexec_fn=_die_with_parent(os.getpid()),
             )
         finally:
@@ -144,6 +151,7 @@ class Child:
             os.sched_setaffinity(self._process.pid, {self._cpu})
         if self._stop.is_set():  # asked to stop while it was being started
             self._signal(signal.SIGTERM)
+        hearing = asyncio.create_task(self._hear(self._process.stderr))
         if self._said and self._process.stdout:
             line = await self._process.stdout.readline()
             if line:
@@ -151,7 +159,18 @@ class Child:
             while await self._process.stdout.read(65536):
                 pass  # nothing more is expected; a full pipe would stop it
         self.exit_code = await self._process.wait()
+        await asyncio.wait({hearing}, timeout=LAST_WORDS_S)  # a child of its own may hold the pipe
+        hearing.cancel()
         return self.exit_code
+
+    async def _hear(self, stream: asyncio.StreamReader | None) -> None:
+        """Hands on its log lines until it ends."""
+        while self._heard and stream and (line := await stream.readline()):
+            self._heard(line)
+
+    def hang_up(self) -> None:
+        """SIGHUP: it shall read its configuration anew."""
+        self._signal(signal.SIGHUP)
 
     async def stop(self) -> None:
         """SIGTERM, and SIGKILL for one that does not heed it in STOP_PATIENCE_S."""

@@ -48,6 +48,12 @@ class Progress:
             self._reminded_s = now_s
             self._say(line, now_s)
 
+    def step_aside(self) -> None:
+        """Gives the line away for a moment: the next show() takes it again."""
+        if self._terminal and self._line:
+            self._stream.write("\r\x1b[K")
+            self._line = ""
+
     def end(self) -> None:
         """Gives the terminal its line back."""
         if self._terminal and self._line:

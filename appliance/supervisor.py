@@ -31,7 +31,7 @@ from appliance.processes import Child
 from appliance.progress import Progress
 from appliance.wires import Driver, Wires
 from handlers import datapath
-from handlers.errors import UnavailableError
+from handlers.errors import SetupError, UnavailableError
 from handlers.logs import DETAIL_VARIABLE, Log
 
 EFFECTIVE_NAME = "up.toml"
@@ -75,17 +75,29 @@ def child_environment(environment: Mapping[str, str], *, verbose: bool = False) 
 class Supervisor:
     """One run of ``bookwire up``."""
 
-    def __init__(self, config: Config, options: Options, log: Log | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        options: Options,
+        log: Log | None = None,
+        reread: Callable[[], Config] | None = None,
+    ) -> None:
+        """``reread`` gives the configuration anew when SIGHUP asks for it."""
         self.config = config
         self.options = options
         self.children: list[Child] = []
         self.ready = False
         self._log = log or Log("up")
+        self._given = config  # what it was told; addresses of simulated exchanges come on top
+        self._reread = reread or (lambda: config)
         self._simulators: dict[str, dict[str, Any]] = {}
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        # Where a table moves on the terminal that would show their lines too, they come by us.
+        self._heard = self._hear if options.table and sys.stderr.isatty() else None
         self._observer = Observer(config.box.shm_dir, config.exchanges.enabled)
         self._started_s = time.monotonic()
+        self._progress = Progress(sys.stderr)
         self._exit_code = 0
         self._wires = (
             Wires(config.box.run_dir, config.exchanges.enabled, options.wires) if options.wires else None
@@ -96,6 +108,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         with preflight.only_one(self.config.box.run_dir):
             try:
                 await self._start()
@@ -115,9 +128,7 @@ class Supervisor:
             self._wires.make()
         if self.options.simulate:
             await self._start_simulators()
-        effective = self.config.box.run_dir / EFFECTIVE_NAME
-        effective.write_text(config_read.to_toml(self.config), encoding="utf-8")
-        given = ("--config", str(effective))
+        given = ("--config", str(self._write_effective()))
         for name in self.config.exchanges.enabled:
             self._launch(f"feed {name}", command("feed", name, *given), partial(self._without_path, name))
         self._launch("gateway", command("gateway", *given))
@@ -126,6 +137,13 @@ class Supervisor:
             self._launch("record", command("record", *given), vital=False)
         for kind in self.config.sinks.wanted():
             self._launch(f"sink {kind}", command("sink", kind, *given), vital=False)
+
+    def _write_effective(self) -> Path:
+        """What the processes read; whole at every moment."""
+        path = self.config.box.run_dir / EFFECTIVE_NAME
+        fresh = path.with_suffix(".new")
+        fresh.write_text(config_read.to_toml(self.config), encoding="utf-8")
+        return fresh.replace(path)
 
     def _launch(
         self,
@@ -136,7 +154,12 @@ class Supervisor:
         vital: bool = True,
     ) -> None:
         child = Child(
-            name, lambda: arguments, log=self._log, environment=self._environment(), given_up=given_up
+            name,
+            lambda: arguments,
+            log=self._log,
+            environment=self._environment(),
+            given_up=given_up,
+            heard=self._heard,
         )
         self._supervise(child, vital=vital)
 
@@ -217,6 +240,7 @@ class Supervisor:
             arguments,
             log=self._log,
             said=said,
+            heard=self._heard,
             environment=self._environment(),
         )
 
@@ -238,20 +262,25 @@ class Supervisor:
         box = msgspec.structs.replace(self.config.box, data_dir=data_dir)
         return msgspec.structs.replace(self.config, box=box, exchange=tables)
 
+    def _hear(self, line: bytes) -> None:
+        """A process's log line, whole, above what moves: the table takes what is written to our stderr."""
+        self._progress.step_aside()
+        sys.stderr.write(line.decode(errors="replace"))
+        sys.stderr.flush()
+
     # Running
 
     async def _warm_up(self) -> None:
         """Until every configured book is live and the gateway answers."""
-        progress = Progress(sys.stderr)
         while not self._stop.is_set():
             exchanges = self._observer.look()
-            progress.show(exchanges)
+            self._progress.show(exchanges)
             self._write_status()
             if all(exchange.all_live for exchange in exchanges) and await answers(self.config):
                 break
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stop.wait(), LOOK_S)
-        progress.end()
+        self._progress.end()
         if self._stop.is_set():
             return
         self.ready = True
@@ -303,6 +332,23 @@ class Supervisor:
                 self._log("table_failed", error=table.exception())
                 self._exit_code = 1
             self._stop.set()
+
+    def _reload(self) -> None:
+        """Other symbols for the running exchanges: each process reads the effective configuration anew."""
+        try:
+            fresh = self._reread()
+        except SetupError as error:
+            self._log("reload_refused", what=error.what, where=error.where or None, do=error.do or None)
+            return
+        self._given = with_symbols(self._given, fresh)
+        tables = Config.__struct_fields__
+        rest = [table for table in tables if getattr(fresh, table) != getattr(self._given, table)]
+        self.config = with_symbols(self.config, fresh)
+        self._write_effective()
+        self._log("reloaded", restart_for=",".join(rest) or None)
+        for child in self.children:
+            if child.name.split()[0] in ("feed", "gateway"):
+                child.hang_up()
 
     def _write_status(self) -> None:
         status = {
@@ -374,9 +420,23 @@ def clean(config: Config, source: str = SIMULATED_SOURCE) -> None:
         box.shm_dir.rmdir()
 
 
-def up(config: Config, options: Options) -> int:
-    """Runs everything in the foreground; see Supervisor.run()."""
+def with_symbols(config: Config, of: Config) -> Config:
+    """The configuration with the symbols of another one."""
+    names = {*config.exchange, *(name for name, own in of.exchange.items() if own.symbols)}
+    tables = {
+        name: msgspec.structs.replace(
+            config.exchange.get(name, Exchange()), symbols=of.exchange.get(name, Exchange()).symbols
+        )
+        for name in sorted(names)
+    }
+    tables = {name: own for name, own in tables.items() if own != Exchange()}
+    exchanges = msgspec.structs.replace(config.exchanges, symbols=of.exchanges.symbols)
+    return msgspec.structs.replace(config, exchanges=exchanges, exchange=tables)
+
+
+def up(config: Config, options: Options, reread: Callable[[], Config]) -> int:
+    """Runs everything in the foreground; see Supervisor."""
     preflight.check(config)
     if options.wires:
         wires.check()
-    return asyncio.run(Supervisor(config, options).run())
+    return asyncio.run(Supervisor(config, options, reread=reread).run())

@@ -37,6 +37,8 @@ class Carrier:
     books: list[Instrument] = field(default_factory=list)  # by book index, of the open segment
     by_name: dict[str, Instrument] = field(default_factory=dict)  # canonical and native, upper case
 
+    left: frozenset[int] = frozenset()  # books that the operator took out: known to nobody any more
+
     def state_counts(self) -> dict[str, int]:
         """Number of books in each state; all 0 when the exchange's process is not alive."""
         if not self.alive:
@@ -54,6 +56,7 @@ class SegmentDirectory:
         self._patience_ns = patience_ms * 1_000_000
         self._carriers = {row.id: Carrier(row) for row in EXCHANGES}
         self._looked = float("-inf")
+        self._counts = ffi.new("uint32_t[5]")
         self._listed: dict[tuple[str | None, str | None], list[dict[str, Any]]] = {}  # until a book comes
 
     def path(self, exchange: str) -> Path:
@@ -91,15 +94,35 @@ class SegmentDirectory:
             )  # fmt: skip
             carrier.books.append(instrument)
             self._listed.clear()
-            for name in (instrument.native.upper(), instrument.canonical):
-                if instrument.kind == SPOT or name not in carrier.by_name:  # a name two have is spot's
-                    carrier.by_name[name] = instrument
+            self._name(carrier, instrument)
+        self._look_who_left(carrier)
+
+    def _look_who_left(self, carrier: Carrier) -> None:
+        left: frozenset[int] = frozenset()
+        if lib.bw_segment_state_counts(carrier.segment, self._counts):
+            books = range(len(carrier.books))
+            left = frozenset(book for book in books if lib.bw_segment_book_left(carrier.segment, book))
+        if left == carrier.left:
+            return
+        carrier.left = left
+        self._listed.clear()
+        carrier.by_name.clear()
+        for book, instrument in enumerate(carrier.books):
+            if book not in left:
+                self._name(carrier, instrument)
+
+    @staticmethod
+    def _name(carrier: Carrier, instrument: Instrument) -> None:
+        for name in (instrument.native.upper(), instrument.canonical):
+            if instrument.kind == SPOT or name not in carrier.by_name:  # a name two have is spot's
+                carrier.by_name[name] = instrument
 
     def _close(self, carrier: Carrier) -> None:
         lib.bw_segment_close(carrier.segment)
         carrier.segment = None
         carrier.alive = False
         carrier.books = []
+        carrier.left = frozenset()
 
     def close(self) -> None:
         """Unmaps everything."""

@@ -122,7 +122,7 @@ def book_sums(carrier: Carrier) -> BookSums:
     header = ffi.new("bw_book *")
     for book in range(len(carrier.books)):
         if lib.bw_book_read_header(carrier.segment, book, header) != 0:
-            continue
+            continue  # of a book that was taken out the sums go on: counters never fall
         for name in BOOK_SUMS:
             sums[name] += getattr(header, name)
         if header.verifier_state < len(VERIFIERS):
@@ -140,7 +140,8 @@ def book_rows(carrier: Carrier) -> list[tuple[str, str, int]]:
     return [
         (book.canonical, text_of(lib.bw_state_word(header.state)), int(header.sequence))
         for at, book in enumerate(carrier.books)
-        if lib.bw_book_read_header(carrier.segment, at, header) == 0
+        if not lib.bw_segment_book_left(carrier.segment, at)
+        and lib.bw_book_read_header(carrier.segment, at, header) == 0
     ]
 
 

@@ -43,7 +43,7 @@ def overview(
 def _exchange(carrier: Carrier, now_ns: int) -> dict[str, Any]:
     row = carrier.exchange
     about = {"id": row.id, "name": row.name, "number": row.number, "quote": row.quote}
-    counts, total = carrier.state_counts(), len(carrier.books)
+    counts, total = carrier.state_counts(), len(carrier.books) - len(carrier.left)
     state, why = state_of(carrier, counts, total)
     if not carrier.alive:
         empty = {"age_ms": None, "updates": 0, "gaps": 0, "resyncs": 0, "latency": None}

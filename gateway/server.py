@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import orjson
@@ -104,6 +105,20 @@ class Server:
         self._loop.stop()
         asyncio.get_running_loop().call_later(STOP_PATIENCE_S, self._stopped.set)
 
+    def reload(self, reread: Callable[[], GatewaySettings]) -> None:
+        """On SIGHUP: symbols are those of the segments, looked at now; what else changed wants a restart."""
+        self._service.tell("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        try:
+            fresh = reread()
+        except SetupError as error:
+            self._log("reload_refused", what=error.what, where=error.where or None, do=error.do or None)
+        else:
+            names = [field.name for field in fields(fresh)]
+            changed = [name for name in names if getattr(fresh, name) != getattr(self._settings, name)]
+            self._directory.refresh(force=True)
+            self._log("reloaded", restart_for=",".join(changed) or None)
+        self._service.tell("READY=1")
+
     async def serve(self, ready: Ready | None = None) -> None:
         """Runs until stopped. ``ready`` is told host and port once clients can connect."""
         loop = asyncio.get_running_loop()
@@ -168,25 +183,33 @@ class Server:
             self._lost.add(exchange)
 
 
-async def _serve(settings: GatewaySettings, log: Log, ready: Ready | None) -> None:
+async def _serve(
+    settings: GatewaySettings, log: Log, ready: Ready | None, reread: Callable[[], GatewaySettings]
+) -> None:
     server = Server(settings, log)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stop, "the gateway stops")
+    loop.add_signal_handler(signal.SIGHUP, server.reload, reread)
     log.detail("listening", host=settings.host, port=server.port, tls=settings.tls_certificate is not None)
     await server.serve(ready)
     log.detail("stopped")
 
 
-def run(settings: GatewaySettings, ready: Ready | None = None) -> int:
+def run(
+    settings: GatewaySettings,
+    ready: Ready | None = None,
+    reread: Callable[[], GatewaySettings] | None = None,
+) -> int:
     """Runs the gateway until SIGTERM or SIGINT; returns the exit code.
 
     ``ready`` is called with host and port (the real one where 0 was asked) once clients can connect.
+    ``reread`` gives the settings anew when SIGHUP asks for it.
     """
     log = Log("gateway")
     try:
         settings.check()
-        asyncio.run(_serve(settings, log, ready))
+        asyncio.run(_serve(settings, log, ready, reread or (lambda: settings)))
     except SettingsError as error:
         log("cannot_start", why=error)
         return SetupError.exit_code

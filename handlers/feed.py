@@ -24,8 +24,9 @@ from handlers.keeper import Keeper
 from handlers.lines import Line
 from handlers.logs import Log
 from handlers.native_feed import NativeFeed
-from handlers.planning import CONNECTIONS_MAX, WARM_UP_S, affordable_snapshot
+from handlers.planning import CONNECTIONS_MAX, SPARE_BOOKS, WARM_UP_S, affordable_snapshot
 from handlers.registry import venue as venue_of
+from handlers.reload import Reload
 from handlers.rest import Rest, RestError
 from handlers.service import Service
 from handlers.settings import FeedSettings
@@ -36,13 +37,16 @@ SYMBOLS_TRIES = 4
 FIRST_TURN_S = 0.01
 
 
-def run(settings: FeedSettings) -> int:
-    """Keeps the exchange's books until told to stop. Returns 0, or the code of what prevented it."""
+def run(settings: FeedSettings, reread: Callable[[], FeedSettings] | None = None) -> int:
+    """Keeps the exchange's books until told to stop. Returns 0, or the code of what prevented it.
+
+    ``reread`` gives the settings anew when SIGHUP asks for it: symbols that changed come and go.
+    """
     log = Log("feed", exchange=settings.exchange)
     try:
         datapath = Datapath(settings, log)
         try:
-            return asyncio.run(_main(settings, datapath, log))
+            return asyncio.run(_main(settings, reread or (lambda: settings), datapath, log))
         finally:
             datapath.close()
     except SetupError as error:
@@ -50,7 +54,9 @@ def run(settings: FeedSettings) -> int:
         return error.exit_code
 
 
-async def _main(settings: FeedSettings, datapath: Datapath, log: Log) -> int:
+async def _main(
+    settings: FeedSettings, reread: Callable[[], FeedSettings], datapath: Datapath, log: Log
+) -> int:
     venue = venue_of(settings.exchange)
     task = asyncio.current_task()
     assert task is not None
@@ -60,11 +66,15 @@ async def _main(settings: FeedSettings, datapath: Datapath, log: Log) -> int:
     try:
         settings.run_dir.mkdir(parents=True, exist_ok=True)
         async with Rest(venue, settings) as rest:
-            listed = await list_symbols(venue, rest, log)
-            books = choose(
-                venue, listed, settings.symbols, lambda name: log("symbol_not_listed", symbol=name)
-            )
-            return await _keep(affordable(venue, len(books)), settings, datapath, rest, books, log)
+
+            async def chosen(by: FeedSettings) -> list[Instrument]:
+                listed = await list_symbols(venue, rest, log)
+                return choose(venue, listed, by.symbols, lambda name: log("symbol_not_listed", symbol=name))
+
+            reload = Reload(settings, reread, chosen, log)
+            loop.add_signal_handler(signal.SIGHUP, reload.asked.set)
+            books = await chosen(settings)
+            return await _keep(affordable(venue, len(books)), settings, datapath, rest, books, reload, log)
     except OSError as error:
         raise UnavailableError(str(error), where=str(settings.run_dir), do="make it writable") from error
     except asyncio.CancelledError:
@@ -115,11 +125,12 @@ async def _keep(
     datapath: Datapath,
     rest: Rest,
     books: list[Instrument],
+    reload: Reload,
     log: Log,
 ) -> int:
     service = Service()
     shards = shard(venue, [row.native for row in books], CONNECTIONS_MAX)
-    native = NativeFeed(venue, settings, len(books), len(shards) + 1, datapath.handle)
+    native = NativeFeed(venue, settings, len(books) + SPARE_BOOKS, len(shards) + 1, datapath.handle)
     try:
         index = {row.native: native.add_book(row) for row in books}
         permit = address_permit(venue, settings)
@@ -132,7 +143,10 @@ async def _keep(
                 native.bind(index[name], connection)
         keeper = Keeper(venue, settings, native, rest, books, lines, datapath, log)
         await datapath.start(native)
-        attending = asyncio.create_task(_attend(service, native, keeper))
+        attending = [
+            asyncio.create_task(_attend(service, native, keeper)),
+            asyncio.create_task(reload.run(keeper.wanted, service)),
+        ]
         log.detail(
             "started",
             books=len(books),
@@ -144,7 +158,8 @@ async def _keep(
         try:
             await datapath.guarded(keeper.run())
         finally:
-            attending.cancel()
+            for task in attending:
+                task.cancel()
             service.tell("STOPPING=1")
         log("native_loop_ended", code=native.result)
         return 1

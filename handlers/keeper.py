@@ -25,6 +25,7 @@ from handlers.lines import Line, Phase
 from handlers.logs import Log
 from handlers.native_feed import Event, NativeFeed
 from handlers.refusals import stay_away_s, words
+from handlers.reload import Wanted
 from handlers.repairs import Repairs
 from handlers.rest import Rest
 from handlers.rollover import Rollover
@@ -83,7 +84,7 @@ class Keeper:
         settings: FeedSettings,
         native: NativeFeed,
         rest: Rest,
-        books: Sequence[Instrument],
+        books: list[Instrument],
         lines: list[Line],
         datapath: Datapath,
         log: Log,
@@ -103,6 +104,7 @@ class Keeper:
         self._lines = Lines(lines, books, native)
         self._rollover = self._lines.rollover = Rollover(venue, lines, self._make_heir, native, log)
         self._repairs = Repairs(venue, native, rest, books, self._lines, self._spawn, log)
+        self.wanted = Wanted(venue, native, books, self._lines, self._repairs)
         self._watch = Watch(venue, native, books, self._repairs, log)
         self._doorbell = Doorbell(settings.run_dir, native)
         self._reconnects: Counter[str] = Counter()
@@ -140,7 +142,10 @@ class Keeper:
             self.tick(now)
 
     def _dispatch(self, event: Event, now: float) -> None:
-        if event.type == lib.BW_EVENT_BOOK_STATE and event.book is not None:
+        if event.book in self._repairs.left:  # told before it left, or that it did
+            if event.type == lib.BW_EVENT_BOOK_STATE:
+                self._repairs.states[event.book] = event.a
+        elif event.type == lib.BW_EVENT_BOOK_STATE and event.book is not None:
             self._book_state(event.book, event.a, event.code)
         elif event.type == lib.BW_EVENT_NEED_SNAPSHOT and event.book is not None:
             self._repairs.want_snapshot(event.book)
@@ -247,15 +252,21 @@ class Keeper:
             status.write(self._settings.status_path, self.status())
             await asyncio.sleep(SECOND_S)
 
+    def _states(self) -> dict[int, int]:
+        """Of the books that are wanted."""
+        return {
+            book: state for book, state in enumerate(self._repairs.states) if book not in self._repairs.left
+        }
+
     def sentence(self) -> str:
         """One line on the books, for the service manager."""
-        now_ns, states = time.time_ns(), self._repairs.states
+        now_ns, states = time.time_ns(), self._states()
         times = (
             self._native.raw_book(book).last_data_ns
-            for book, state in enumerate(states)
+            for book, state in states.items()
             if state == lib.BW_BOOK_LIVE
         )
-        return status.sentence(states, min(times, default=now_ns), now_ns)
+        return status.sentence([*states.values()], min(times, default=now_ns), now_ns)
 
     def status(self) -> dict[str, Any]:
         """What handlers.status documents."""
@@ -267,7 +278,7 @@ class Keeper:
             "time": time.time(),
             "websocket_url": self._dialler.url,
             "rest_url": self._rest.base,
-            "books": status.books(repairs.states),
+            "books": status.books([*self._states().values()]),
             "subscriptions": status.subscriptions(lines, len(repairs.refused)),
             "refused": {self._rows[book].native: why for book, (why, _) in repairs.refused.items()},
             "connections": [

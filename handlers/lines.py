@@ -6,7 +6,7 @@ Commands go to the native loop; time is an argument, seconds of a monotonic cloc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import Enum
 from typing import Protocol
 
@@ -50,7 +50,7 @@ class Line:
         self,
         venue: Venue,
         connection: int,
-        books: Mapping[str, int],
+        books: dict[str, int],
         commands: Commands,
         log: Log,
         permit: Callable[[], bool] = lambda: True,
@@ -109,6 +109,12 @@ class Line:
     def _start_over(self) -> None:
         self.subscriptions = Subscriptions.of(self.venue, self.books)
         self.snapshots = Requested(self.venue.limits.snapshot_requests)
+
+    def leave(self, symbol: str) -> None:
+        """The symbol is not wanted any more; no harm where it is none of this line's."""
+        self.books.pop(symbol, None)
+        self.subscriptions.leave(symbol)
+        self.snapshots.stands(symbol)
 
     def reconnect(self, reason: str, *, at_once: bool = False) -> None:
         """Closes the connection; what follows its CLOSED event is another attempt."""

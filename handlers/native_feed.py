@@ -98,7 +98,7 @@ class NativeFeed:
         self._events: Any = ffi.new("bw_event[]", EVENTS_A_CALL)
 
     def add_book(self, row: Instrument) -> int:
-        """Index of the new book. Before start() only."""
+        """Index of the new book."""
         request = ffi.new("bw_book_request *")
         symbol = request.symbol
         symbol.canonical, symbol.native = row.canonical.encode(), row.native.encode()
@@ -221,6 +221,21 @@ class NativeFeed:
 
     def bind(self, book: int, connection: int) -> None:
         self._post(lambda: int(lib.bw_feed_bind(self._feed, book, connection)))
+
+    def release(self, book: int) -> None:
+        """Nobody carries the book any more: it is out of service until take_back()."""
+        self._post(lambda: int(lib.bw_feed_bind(self._feed, book, lib.BW_NO_CONNECTION)))
+        self.set_state(book, lib.BW_BOOK_DOWN, lib.BW_REASON_OPERATOR)
+
+    def take_back(self, book: int, connection: int) -> None:
+        """The connection carries the book, which is in service again."""
+        self.set_state(book, lib.BW_BOOK_SYNCING, lib.BW_REASON_START)
+        self.bind(book, connection)
+
+    @property
+    def book_capacity(self) -> int:
+        """Books there is room for."""
+        return int(lib.bw_shm_writer_header(self._shm).book_capacity)
 
     def hand_over(self, book: int, connection: int) -> None:
         """The connection carries the book from the snapshot on that comes there."""

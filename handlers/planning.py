@@ -14,6 +14,7 @@ from handlers.facts import Rate, Sync, Venue
 from handlers.subscriptions import shard
 
 CONNECTIONS_MAX = int(lib.BW_FEED_CONNECTIONS_MAX) - 1  # one is kept for rollovers
+SPARE_BOOKS = 8  # room in shared memory for symbols that come by a reload
 WARM_UP_S = 300.0  # all snapshots of a start should fit the REST budget of so many seconds
 
 

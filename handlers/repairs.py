@@ -52,6 +52,7 @@ class Repairs:
     ) -> None:
         self.states: list[int] = [lib.BW_BOOK_SYNCING] * len(rows)
         self.refused: dict[int, tuple[str, float]] = {}  # the venue's words, when to ask again
+        self.left: set[int] = set()  # books that are not wanted any more
         self._venue = venue
         self._native = native
         self._rows = rows
@@ -82,6 +83,22 @@ class Repairs:
             line.snapshots.stands(symbol)
         return before
 
+    def leave(self, book: int) -> None:
+        """The book is not wanted any more: nothing is mended."""
+        self.left.add(book)
+        self._were_live.discard(book)
+        self._postponed.discard(book)
+        for kept in (self.refused, self._restarts, self._restart_at):
+            kept.pop(book, None)
+        if self.snapshots is not None:
+            self.snapshots.forget(book)
+
+    def enter(self, book: int) -> None:
+        """One more book, or one that had left."""
+        self.left.discard(book)
+        if book == len(self.states):
+            self.states.append(lib.BW_BOOK_SYNCING)
+
     def snapshot_result(self, book: int, result: int) -> None:
         """Of a snapshot that came, over REST or on the connection: 0 is good."""
         symbol, line = self._rows[book].native, self._lines.of(book)
@@ -97,7 +114,7 @@ class Repairs:
 
     def want_snapshot(self, book: int) -> None:
         """A snapshot helps only where the updates after it will come: not while we resubscribe."""
-        if self.snapshots is None and self._venue.snapshot_request is None:
+        if book in self.left or (self.snapshots is None and self._venue.snapshot_request is None):
             return
         line, symbol = self._lines.of(book), self._rows[book].native
         if line.subscriptions.rows[symbol].state not in (State.STANDING, State.REQUESTED):
@@ -112,7 +129,7 @@ class Repairs:
 
         Some venues acknowledge what they do not know and send nothing: after a few tries that is a refusal.
         """
-        if book in self._restart_at:
+        if book in self._restart_at or book in self.left:
             return
         backoff = self._restarts.setdefault(book, Backoff())
         if backoff.failures >= SILENT_TRIES and book not in self._were_live:
@@ -149,7 +166,7 @@ class Repairs:
 
     def awaits_start(self, book: int) -> bool:
         """Whether the book has no levels and no snapshot is on its way."""
-        starting = self.states[book] in STARTING
+        starting = self.states[book] in STARTING and book not in self.left
         return starting and self.snapshots is not None and not self.snapshots.waits(book)
 
     # Time passing

@@ -73,6 +73,10 @@ class Snapshots:
         if not want.queued and not want.flying:
             self._after(want.backoff.fail(), book, 0 if was_live else 1)
 
+    def forget(self, book: int) -> None:
+        """Nothing is wanted for it any more; what is under way is taken in or ignored by the engine."""
+        self._wants.pop(book, None)
+
     def joined(self, book: int) -> None:
         """The snapshot was taken: the next failure starts anew."""
         if book in self._wants:
@@ -85,8 +89,11 @@ class Snapshots:
     def _after(self, seconds: float, book: int, rank: int) -> None:
         def due() -> None:
             self._later.discard(handle)
-            self._put(book, rank)
+            if book in self._wants:
+                self._put(book, rank)
 
+        if book not in self._wants:
+            return
         self._wants[book].queued = True
         handle = asyncio.get_running_loop().call_later(seconds, due)
         self._later.add(handle)
@@ -104,7 +111,9 @@ class Snapshots:
     async def _work(self) -> None:
         while True:
             rank, _, book = await self._queue.get()
-            want = self._wants[book]
+            want = self._wants.get(book)
+            if want is None or want.flying:  # it left, or came back meanwhile
+                continue
             want.queued, want.flying = False, True
             symbol = self._symbol(book)
             try:

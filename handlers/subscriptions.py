@@ -39,6 +39,7 @@ class Subscription:
     since: float = 0.0
     tries: int = 0
     alone: bool = False  # ask for it in a request of its own: a joint one was refused
+    gone: bool = False  # not wanted any more: forgotten once its unsubscribe is sent
 
 
 @dataclass
@@ -101,6 +102,9 @@ class Subscriptions:
             asked = (State.REQUESTED, State.STANDING)
             whole = tuple(row.symbol for row in self.rows.values() if row.state in asked)
             return self.venue.subscribe(whole if self.venue.whole_set else symbols, self._number)
+        for row in rows:
+            if row.gone:
+                del self.rows[row.symbol]
         assert self.venue.unsubscribe is not None  # or no row would be leaving
         if self.venue.acknowledges:
             self._requests.append(_Request(self._number, symbols, subscribe, now))
@@ -132,6 +136,24 @@ class Subscriptions:
             row.state, row.tries = State.WANTED if again else State.LEAVING, 0
         elif row.state is State.REFUSED:
             row.state, row.tries = State.WANTED, 0
+
+    def add(self, symbol: str) -> None:
+        """One more is wanted. One that was to leave is subscribed afresh."""
+        self.rows.setdefault(symbol, Subscription(symbol)).gone = False
+
+    def leave(self, symbol: str) -> None:
+        """It is not wanted any more. Where the venue unsubscribes nobody, its data goes on and is ignored."""
+        row = self.rows.get(symbol)
+        if row is None:
+            return
+        if self.venue.unsubscribe is not None and row.state in (
+            State.REQUESTED,
+            State.STANDING,
+            State.LEAVING,
+        ):
+            row.state, row.gone = State.LEAVING, True
+        else:
+            del self.rows[symbol]
 
     def give_up(self, symbol: str) -> None:
         """Nothing comes for the symbol, whatever the venue said: it counts as refused."""

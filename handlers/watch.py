@@ -7,6 +7,7 @@ and asks the keeper for a fresh start, a snapshot, or a comparison with the venu
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -47,7 +48,7 @@ class Watch:
         self._rows = rows
         self._repairs = repairs
         self._log = log
-        self._silences = [Silence() for _ in rows]
+        self._silences: defaultdict[int, Silence] = defaultdict(Silence)
         self._by_rest = venue.sync is Sync.REST_SNAPSHOT
         self._by_request = venue.snapshot_request is not None
         self._stuck_s = float("inf") if self._by_rest else STUCK_S

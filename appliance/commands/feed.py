@@ -62,9 +62,12 @@ def taken_over(interface: str, state_dir: Path = STATE_DIR) -> dict[str, tuple[A
 
 def run(arguments: argparse.Namespace) -> int:
     """Until a signal."""
-    config = config_of(arguments)
-    told = settings(config, arguments.exchange)
-    told = replace(told, cpu=core_of(config, arguments.exchange))
+
+    def told() -> FeedSettings:
+        config = config_of(arguments)
+        return replace(settings(config, arguments.exchange), cpu=core_of(config, arguments.exchange))
+
+    first = told()
     from handlers.feed import run as keep  # the native part, which other commands do without
 
-    return keep(told)
+    return keep(first, told)

@@ -51,18 +51,22 @@ def settings(config: Config) -> GatewaySettings:
 def run(arguments: argparse.Namespace) -> int:
     """Until a signal."""
     listen = {"host": arguments.host, "port": arguments.port}
-    config = config_of(arguments, gateway=listen)
-    told = replace(settings(config), cpu=core_of(config, GATEWAY))
+
+    def told() -> GatewaySettings:
+        config = config_of(arguments, gateway=listen)
+        return replace(settings(config), cpu=core_of(config, GATEWAY))
+
+    first = told()
     from gateway.server import run as serve  # the native part, which other commands do without
 
     if arguments.origin is None:
-        return serve(told)
+        return serve(first, reread=told)
     from appliance.beside import running
     from handlers.sinks.kafka import Address, library
 
     library()
     Address.of(arguments.origin)
-    where = ("--shm-dir", str(config.box.shm_dir), "--run-dir", str(config.box.run_dir))
+    where = ("--shm-dir", str(first.shm_dir), "--run-dir", str(first.run_dir))
     again = () if arguments.config is None else ("--config", str(arguments.config))
     with running("mirror", command("mirror", arguments.origin, *where, *again), Log("gateway")):
-        return serve(told)
+        return serve(first, reread=told)

@@ -24,7 +24,7 @@ from handlers.facts import Venue
 from handlers.feed import list_symbols
 from handlers.logs import Log
 from handlers.native_feed import bytes_needed
-from handlers.planning import VenuePlan, plan
+from handlers.planning import SPARE_BOOKS, VenuePlan, plan
 from handlers.registry import venue as venue_of
 from handlers.rest import Rest
 from handlers.symbols import choose
@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _plan(config: Config, name: str, symbols: Sequence[str]) -> tuple[VenuePlan, int]:
     venue = venue_of(name)
     row = plan(venue, symbols)
-    return row, bytes_needed(venue, settings(config, name), max(1, len(symbols)))
+    return row, bytes_needed(venue, settings(config, name), max(1, len(symbols)) + SPARE_BOOKS)
 
 
 def _counted(venue: Venue, config: Config, books: int | None) -> list[str]:

@@ -13,7 +13,7 @@ from typing import get_args
 import msgspec
 
 from appliance.commands import add_config, config_of, words
-from appliance.config import DataPath, Exchange
+from appliance.config import Config, DataPath, Exchange
 from appliance.supervisor import Options, up
 from appliance.wires import Driver
 from handlers.registry import VENUES
@@ -67,8 +67,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Until a signal, --seconds, or a failure."""
+def configured(arguments: argparse.Namespace) -> Config:
+    """The configuration of a command line, as the file is now."""
     simulate = {"rate": arguments.rate, "seed": arguments.seed}
     symbols = words(arguments.symbols)
     if arguments.simulate and symbols:
@@ -88,6 +88,12 @@ def run(arguments: argparse.Namespace) -> int:
         given = {name: config.exchange.get(name, Exchange()) for name in config.exchanges.enabled}
         tables = {name: msgspec.structs.replace(own, path=arguments.path) for name, own in given.items()}
         config = msgspec.structs.replace(config, exchange={**config.exchange, **tables})
+    return config
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Until a signal, --seconds, or a failure."""
+    config = configured(arguments)
     table = sys.stdout.isatty() if arguments.top is None else arguments.top
     options = Options(
         simulate=arguments.simulate,
@@ -98,4 +104,4 @@ def run(arguments: argparse.Namespace) -> int:
         verbose=arguments.verbose,
         wires=arguments.driver if arguments.simulate and arguments.path == "dpdk" else None,
     )
-    return up(config, options)
+    return up(config, options, lambda: configured(arguments))

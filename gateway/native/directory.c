@@ -10,13 +10,20 @@ uint32_t bw_segment_book_count(const bw_segment *segment) {
     return count < header->book_capacity ? count : header->book_capacity;
 }
 
-void bw_segment_state_counts(const bw_segment *segment, uint32_t counts[BW_BOOK_DOWN + 1]) {
-    uint32_t books = bw_segment_book_count(segment);
+bool bw_segment_book_left(const bw_segment *segment, uint32_t book) {
+    const volatile bw_book *of = bw_segment_book(segment, book);
+    return of->state == BW_BOOK_DOWN && of->reason == BW_REASON_OPERATOR;
+}
+
+uint32_t bw_segment_state_counts(const bw_segment *segment, uint32_t counts[BW_BOOK_DOWN + 1]) {
+    uint32_t books = bw_segment_book_count(segment), left = 0;
     for (uint32_t state = 0; state <= BW_BOOK_DOWN; state++) counts[state] = 0;
     for (uint32_t book = 0; book < books; book++) {
         uint32_t state = *(const volatile uint32_t *)&bw_segment_book(segment, book)->state;
-        counts[state <= BW_BOOK_DOWN ? state : BW_BOOK_DOWN]++;
+        if (bw_segment_book_left(segment, book)) left++;
+        else counts[state <= BW_BOOK_DOWN ? state : BW_BOOK_DOWN]++;
     }
+    return left;
 }
 
 uint64_t bw_segment_generation(const bw_segment *segment) {

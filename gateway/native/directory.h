@@ -4,8 +4,12 @@
 
 #include "shm_reader.h"
 
-/* How many books of the segment are in each state (enum bw_book_state). */
-void bw_segment_state_counts(const bw_segment *segment, uint32_t counts[BW_BOOK_DOWN + 1]);
+#include <stdbool.h>
+
+/* Whether the book was taken out by the operator: it is counted nowhere and listed nowhere. */
+bool bw_segment_book_left(const bw_segment *segment, uint32_t book);
+/* How many books of the segment are in each state (enum bw_book_state). Returns how many were taken out. */
+uint32_t bw_segment_state_counts(const bw_segment *segment, uint32_t counts[BW_BOOK_DOWN + 1]);
 uint32_t bw_segment_book_count(const bw_segment *segment);
 uint64_t bw_segment_generation(const bw_segment *segment);
 uint64_t bw_segment_heartbeat(const bw_segment *segment);

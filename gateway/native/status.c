@@ -56,16 +56,22 @@ static bool put_format(bw_queue *out, size_t room, const char *format, ...) {
     return true;
 }
 
+static bool taken_out(const bw_source *source, uint32_t book) {
+    return source->state[book] == BW_BOOK_DOWN && source->reason[book] == BW_REASON_OPERATOR;
+}
+
 static bool put_exchanges(const bw_gateway *gateway, bw_queue *text) {
     bool put = true;
     for (uint32_t i = 0; i < gateway->source_count; i++) {
         const bw_source *source = &gateway->source[i];
-        uint32_t live = 0;
-        for (uint32_t book = 0; book < source->book_count; book++)
+        uint32_t live = 0, books = 0;
+        for (uint32_t book = 0; book < source->book_count; book++) {
             live += source->state[book] == BW_BOOK_LIVE;
+            books += !taken_out(source, book);
+        }
         put = put &&
               put_format(text, 128, "%s{\"exchange\":\"%s\",\"state\":\"%s\",\"books\":%u,\"live\":%u}",
-                         i ? "," : "", source->id, source->alive ? "live" : "down", source->book_count, live);
+                         i ? "," : "", source->id, source->alive ? "live" : "down", books, live);
     }
     return put;
 }
@@ -76,7 +82,7 @@ static bool put_books(const bw_gateway *gateway, bw_queue *text) {
     for (uint32_t i = 0; i < gateway->source_count; i++) {
         const bw_source *source = &gateway->source[i];
         for (uint32_t book = 0; put && book < source->book_count && told < STATUS_BOOKS_MAX; book++) {
-            if (source->state[book] == BW_BOOK_LIVE) continue;
+            if (source->state[book] == BW_BOOK_LIVE || taken_out(source, book)) continue;
             put = put_format(
                 text, 192, "%s{\"exchange\":\"%s\",\"symbol\":\"%s\",\"state\":\"%s\",\"reason\":\"%s\"}",
                 told++ ? "," : "", source->id, bw_segment_symbol(source->segment, book)->canonical,

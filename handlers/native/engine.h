@@ -45,7 +45,8 @@ int bw_engine_add_book(bw_engine *engine, uint32_t book, const char *symbol);
 void bw_engine_set_scale(bw_engine *engine, uint32_t book, uint32_t price_decimals,
                          uint32_t quantity_decimals);
 
-/* Which connection carries the book from now on (a loss or gap of it then stales the book). */
+/* Which connection carries the book from now on (a loss or gap of it then stales the book). One that there
+ * is not (BW_NO_CONNECTION): nobody does, and what still comes for the book is ignored. */
 void bw_engine_bind(bw_engine *engine, uint32_t book, uint32_t connection);
 
 /* `connection` is to carry the book as soon as a snapshot of it comes there; until then it is bound as it

@@ -133,10 +133,17 @@ static bw_tracked *tracked_at(bw_engine *engine, uint32_t book) {
 void bw_engine_bind(bw_engine *engine, uint32_t book, uint32_t connection) {
     bw_tracked *tracked = tracked_at(engine, book);
     if (!tracked) return;
+    if (connection >= engine->connections_max) {
+        tracked->connection = tracked->heir = tracked->book->connection = BW_NO_CONNECTION;
+        tracked->sync.phase = BW_SYNC_OFF;
+        bw_repair_done(tracked);
+        bw_pending_clear(engine->pending, &tracked->held);
+        return;
+    }
     tracked->connection = connection;
     tracked->heir = BW_NO_CONNECTION;
     tracked->book->connection = connection;
-    bool up = connection < engine->connections_max && engine->line[connection].up;
+    bool up = engine->line[connection].up;
     if (up && tracked->sync.phase == BW_SYNC_OFF) start(engine, tracked, tracked->book->state_since_ns);
 }
 

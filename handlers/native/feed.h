@@ -141,6 +141,7 @@ typedef struct bw_book_request {
     uint32_t price_scale, quantity_scale; /* decimals of integers on the wire, 0: they are plain numbers */
 } bw_book_request;
 int bw_feed_add_book(bw_feed *feed, const bw_book_request *request);
+/* BW_NO_CONNECTION: nobody carries the book any more. */
 int bw_feed_bind(bw_feed *feed, uint32_t book, uint32_t connection);
 /* See bw_engine_hand_over(); that it happened shows as the book's `connection`. */
 int bw_feed_hand_over(bw_feed *feed, uint32_t book, uint32_t connection);

@@ -170,7 +170,7 @@ int bw_feed_add_book(bw_feed *feed, const bw_book_request *asked) {
 int bw_feed_bind(bw_feed *feed, uint32_t book, uint32_t connection) {
     int result = 0;
     pthread_mutex_lock(&feed->commands.lock);
-    if (book >= feed->books || connection >= feed->connections_max) {
+    if (book >= feed->books || (connection >= feed->connections_max && connection != BW_NO_CONNECTION)) {
         result = -EINVAL;
     } else if (!feed->running) {
         bind_book(feed, book, connection, bw_wall_ns());

@@ -120,14 +120,14 @@ async def test_a_gateway_is_replaced_behind_its_socket(
     first = start(listener, "gateway")
     await asyncio.to_thread(manager.until, "READY=1")
     assert "WATCHDOG=1" in await asyncio.to_thread(manager.until, "STATUS=0 clients, 0 exchanges")
-    async with websockets.connect(url) as client:
+    async with websockets.connect(url, open_timeout=60) as client:
         await client.send('{"op":"ping"}')
         assert await client.recv() == '{"type":"pong"}'
         first.send_signal(signal.SIGTERM)
         await asyncio.to_thread(manager.until, "STOPPING=1")
         assert '"reconnect"' in str(await client.recv())
     assert await asyncio.to_thread(first.wait) == 0
-    waiting = asyncio.create_task(websockets.connect(url).__aenter__())  # nobody serves now
+    waiting = asyncio.create_task(websockets.connect(url, open_timeout=60).__aenter__())  # nobody serves now
     start(listener, "gateway")
     async with await asyncio.wait_for(waiting, 30) as client:
         await client.send('{"op":"ping"}')
@@ -258,14 +258,10 @@ def test_a_feed_with_a_nic_is_open_by_no_more_than_its_devices(tmp_path: Path) -
 def test_units_are_understood() -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("no systemd-analyze here (Debian: systemd)")
-    names = [
-        "bookwire.target",
-        "bookwire-gateway.service",
-        "bookwire-http.service",
-        "bookwire-record.service",
-        "bookwire-feed@okx.service",
-        "bookwire-sink@postgres.service",
-    ]
+    kinds = (".target", ".socket", ".service")
+    names = sorted(path.name for path in UNITS.iterdir() if path.suffix in kinds)
+    instance = {"bookwire-feed@.service": "okx", "bookwire-sink@.service": "postgres"}
+    names = [name.replace("@", f"@{instance.get(name, '')}") for name in names]
     done = subprocess.run(
         ["systemd-analyze", "verify", *(f"./{name}" for name in names)],
         cwd=UNITS,

@@ -240,3 +240,47 @@ def test_an_answer_that_names_only_the_symbol_ends_the_wait_for_leaving_too() ->
     subscriptions.answer(Answer("taken", ("BTC-USDT",)), 1.1)
     assert states(subscriptions) == ["wanted"]
     assert orjson.loads(subscriptions.take(1.2) or "")["op"] == "subscribe"
+
+
+def test_a_symbol_that_leaves_is_unsubscribed_and_forgotten() -> None:
+    subscriptions = Subscriptions.of(OKX, ["BTC-USDT", "ETH-USDT"])
+    subscriptions.take(0.0)
+    subscriptions.seen("BTC-USDT")
+    subscriptions.seen("ETH-USDT")
+    subscriptions.leave("ETH-USDT")
+    sent = orjson.loads(subscriptions.take(20.0) or "")
+    assert sent["op"] == "unsubscribe"
+    assert [argument["instId"] for argument in sent["args"]] == ["ETH-USDT"]
+    assert list(subscriptions.rows) == ["BTC-USDT"]
+    answer = {"event": "unsubscribe", "arg": {"channel": "books", "instId": "ETH-USDT"}}
+    assert subscriptions.answer(OKX.answer(answer), 20.1) == []
+    assert states(subscriptions) == ["standing"]
+    assert subscriptions.take(40.0) is None
+
+
+def test_a_symbol_that_comes_back_before_it_left_is_subscribed_afresh() -> None:
+    subscriptions = Subscriptions.of(OKX, ["BTC-USDT"])
+    subscriptions.take(0.0)
+    subscriptions.seen("BTC-USDT")
+    subscriptions.leave("BTC-USDT")
+    subscriptions.add("BTC-USDT")
+    assert orjson.loads(subscriptions.take(20.0) or "")["op"] == "unsubscribe"
+    answer = {"event": "unsubscribe", "arg": {"channel": "books", "instId": "BTC-USDT"}}
+    subscriptions.answer(OKX.answer(answer), 20.1)
+    assert orjson.loads(subscriptions.take(40.0) or "")["op"] == "subscribe"
+
+
+@pytest.mark.parametrize("venue", VENUES.values(), ids=VENUES)
+def test_a_symbol_can_come_and_go_everywhere(venue: Venue) -> None:
+    names = symbols(3)
+    subscriptions = Subscriptions.of(venue, names[:2])
+    everything(subscriptions, 0.0)
+    for name in names[:2]:
+        subscriptions.seen(name)
+    subscriptions.leave(names[0])
+    subscriptions.add(names[2])
+    frames = everything(subscriptions, 1000.0)
+    assert list(subscriptions.rows) == names[1:]
+    assert states(subscriptions) == ["standing", "requested"]
+    assert any(names[2].lower() in frame.lower() for frame in frames)
+    assert subscriptions.requested == 3

@@ -1,4 +1,5 @@
-void bw_segment_state_counts(const bw_segment *segment, uint32_t counts[5]);
+bool bw_segment_book_left(const bw_segment *segment, uint32_t book);
+uint32_t bw_segment_state_counts(const bw_segment *segment, uint32_t counts[5]);
 uint32_t bw_segment_book_count(const bw_segment *segment);
 uint64_t bw_segment_generation(const bw_segment *segment);
 uint64_t bw_segment_heartbeat(const bw_segment *segment);

@@ -317,6 +317,30 @@ static void test_roll_over_and_full_ring(void) {
     tear_down();
 }
 
+/* A book that nobody carries ignores what comes, also when a connection comes up; carried again it begins. */
+static void test_leave_and_come_back(void) {
+    set_up(bybit_spec(), "BTCUSDT", 2, 6);
+    const char *form = "{\"topic\":\"orderbook.200.BTCUSDT\",\"ts\":1,\"type\":\"%s\",\"data\":{\"s\":\"BTCUSDT\",\"b\":[[\"%d\","
+                       "\"1\"]],\"a\":[],\"u\":%d,\"seq\":1},\"cts\":1731035685323}";
+    frame(form, "snapshot", 100, 1);
+    bw_engine_bind(engine, 0, BW_NO_CONNECTION);
+    bw_engine_set_state(engine, 0, BW_BOOK_DOWN, BW_REASON_OPERATOR, ++now_ns);
+    frame(form, "delta", 101, 2);
+    frame(form, "snapshot", 102, 3);
+    bw_engine_connection_up(engine, 0, ++now_ns);
+    bw_engine_connection_down(engine, 0, BW_REASON_DISCONNECTED, ++now_ns);
+    bw_engine_resync(engine, 0, BW_REASON_GAP, ++now_ns);
+    CHECK(book->state == BW_BOOK_DOWN && book->reason == BW_REASON_OPERATOR);
+    CHECK(best(0) == 10000 && book->dropped == 2 && book->connection == BW_NO_CONNECTION);
+    bw_engine_connection_up(engine, 0, ++now_ns);
+    bw_engine_bind(engine, 0, 0);
+    CHECK(book->state == BW_BOOK_SYNCING);
+    frame(form, "snapshot", 103, 1);
+    CHECK(book->state == BW_BOOK_LIVE && best(0) == 10300);
+    check_mirror();
+    tear_down();
+}
+
 /* A connection takes over with its own snapshot, and the book moves until then and from then on. */
 static void test_hand_over(bool audit) {
     bw_plan_spec spec = bybit_spec();
@@ -404,6 +428,7 @@ static void test_rehearsal(void) {
 
 int main(void) {
     test_rehearsal();
+    test_leave_and_come_back();
     test_hand_over(false);
     test_hand_over(true);
     test_binance();

@@ -69,7 +69,7 @@ def simulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulators]
 
 @pytest.fixture(scope="module")
 def variables(vm: Vm, simulators: Simulators) -> dict[str, object]:
-    vm.give(lab.CA, simulators.ca)
+    lab.prepare(vm, simulators)
     return lab.facts(simulators)
 
 

@@ -13,6 +13,7 @@ from hostile_peer import EOF, OUR_MAC, OURS, PEERS, WORD, Peer, Stack, payload
 from scapy.layers.inet import ICMP, IP, TCP
 from scapy.layers.inet6 import ICMPv6EchoRequest, ICMPv6PacketTooBig, IPv6
 from scapy.layers.l2 import ARP, Ether
+from scapy.packet import Packet
 
 LIMIT = 100  # challenges, resets, pings and probes a second, each: BW_LIMITED_A_SECOND
 PIECES_MOST = 3072  # PIECES_MAX of stack_segment.c
@@ -237,6 +238,30 @@ def test_three_duplicates_send_what_is_missing_at_once(opened: Peer) -> None:
     for _ in range(300):
         opened.send(opened.segment())
     assert not [packet for packet in opened.take() if packet[TCP].seq == opened.ours]
+
+
+def blocks(packet: Packet, peer: Peer) -> list[tuple[int, int]]:
+    """Of selective acknowledgement, from what is due."""
+    edges = [(edge - peer.due) % WORD for edge in dict(packet[TCP].options)["SAck"]]
+    return list(zip(edges[::2], edges[1::2], strict=True))
+
+
+def test_what_came_twice_is_reported_once(opened: Peer) -> None:
+    """RFC 2883 4: the first block; the second encloses it where it waits. RFC 2018 4: then the latest."""
+    opened.send(opened.segment(0, b"abcd"), opened.segment(8, b"ijkl"), opened.segment(20, b"uvwx"))
+    opened.take()
+    opened.send(opened.segment(1, b"bc"))
+    assert blocks(opened.take()[-1], opened) == [(1, 3), (20, 24), (8, 12)]
+    opened.send(opened.segment(9, b"jk"))
+    assert blocks(opened.take()[-1], opened) == [(9, 11), (8, 12), (20, 24)]
+    opened.send(opened.segment(8, b"ijkl"))
+    assert blocks(opened.take()[-1], opened) == [(8, 12), (8, 12), (20, 24)]
+    opened.send(opened.segment(30, b"z"))
+    assert blocks(opened.take()[-1], opened) == [(30, 31), (20, 24), (8, 12)]
+    opened.send(opened.segment(0, b"abcdefghijklmnopqrstuvwxyzABCDz"))
+    assert opened.read() == (0, b"abcdefghijklmnopqrstuvwxyzABCDz")
+    opened.due = (opened.due + 31) % WORD
+    assert opened.is_alive()
 
 
 @pytest.mark.parametrize(("told", "most"), [(1300, 1300), (68, None), (0, None), (65535, 1500)])

@@ -51,7 +51,7 @@
     X(tcp_bad_ack, "acknowledges what was never or long ago sent (RFC 5961 5)") \
     X(tcp_bad_reset, "a reset that is not exactly at the next byte (RFC 5961 3)") \
     X(tcp_bad_syn, "a SYN inside a connection (RFC 5961 4)") \
-    X(tcp_held, "inside a segment that waits for what comes before it") \
+    X(tcp_duplicate, "came already, or waits for what comes before it (reported, RFC 2883)") \
     X(tcp_pieces, "more pieces out of order than a window has segments") \
     X(tcp_limit, "more empty segments outside of the window than we answer (RFC 5961 7)")
 

@@ -75,6 +75,25 @@ static enum bw_drop check_answer_to_syn(const struct tcp_pcb *pcb, const struct 
     return !(flags & TCP_SYN) && header->ackno == pcb->snd_nxt ? BW_DROP_tcp_bad_ack : BW_DROP_NONE;
 }
 
+/* RFC 2883 4: the first block is what came twice, the second encloses it if it waits out of order. For this
+ * acknowledgement only. */
+static void report_duplicate(struct tcp_pcb *pcb, u32_t begin, u32_t end) {
+    struct tcp_sack_range known[LWIP_TCP_MAX_SACK_NUM];
+    unsigned count = 1;
+    memcpy(known, pcb->rcv_sacks, sizeof known);
+    memset(pcb->rcv_sacks, 0, sizeof known);
+    pcb->rcv_sacks[0].left = begin;
+    pcb->rcv_sacks[0].right = end;
+    for (int enclosing = 1; enclosing >= 0; enclosing--) {
+        for (unsigned i = 0; i < LWIP_TCP_MAX_SACK_NUM && count < LWIP_TCP_MAX_SACK_NUM; i++) {
+            bool encloses = TCP_SEQ_LEQ(known[i].left, begin) && TCP_SEQ_GEQ(known[i].right, end);
+            if (known[i].left != known[i].right && encloses == enclosing) pcb->rcv_sacks[count++] = known[i];
+        }
+    }
+    tcp_send_empty_ack(pcb);
+    memcpy(pcb->rcv_sacks, known, sizeof known);
+}
+
 /* lwIP would put what lies inside a waiting segment into its place, and throw away what follows it. It also
  * walks the whole queue at each segment: no longer than a window of full ones (CVE-2018-5390 was that). */
 static enum bw_drop check_waiting(const struct tcp_pcb *pcb, u32_t sequence, u32_t bytes) {
@@ -82,7 +101,7 @@ static enum bw_drop check_waiting(const struct tcp_pcb *pcb, u32_t sequence, u32
     for (const struct tcp_seg *held = pcb->ooseq; held; held = held->next) {
         u32_t begin = held->tcphdr->seqno;
         if (TCP_SEQ_LT(sequence, begin)) return BW_DROP_NONE;
-        if (sequence != begin && TCP_SEQ_LEQ(sequence + bytes, begin + held->len)) return BW_DROP_tcp_held;
+        if (TCP_SEQ_LEQ(sequence + bytes, begin + held->len)) return BW_DROP_tcp_duplicate;
         if (++pieces == PIECES_MAX) return BW_DROP_tcp_pieces;
     }
     return BW_DROP_NONE;
@@ -90,15 +109,21 @@ static enum bw_drop check_waiting(const struct tcp_pcb *pcb, u32_t sequence, u32
 
 /* After lwIP's own checks would have let it in. */
 static enum bw_drop check_place(struct tcp_pcb *pcb, const struct tcp_hdr *header, u32_t bytes) {
-    bool synchronised = !(TCPH_FLAGS(header) & (TCP_RST | TCP_SYN));
-    if (!synchronised || TCPH_FLAGS(header) & TCP_FIN) return BW_DROP_NONE;
-    if (!bytes && (TCP_SEQ_LT(header->seqno, pcb->rcv_nxt) ||
-                   TCP_SEQ_GT(header->seqno, pcb->rcv_nxt + pcb->rcv_wnd))) {
-        return bw_limit_take(&bw_the_stack.probes, bw_the_stack.now_ns) ? BW_DROP_NONE : BW_DROP_tcp_limit;
+    u32_t begin = header->seqno, end = begin + bytes;
+    enum bw_drop drop = BW_DROP_NONE;
+    if (TCPH_FLAGS(header) & (TCP_RST | TCP_SYN | TCP_FIN)) return BW_DROP_NONE;
+    if (!bytes) {
+        bool outside = TCP_SEQ_LT(begin, pcb->rcv_nxt) || TCP_SEQ_GT(begin, pcb->rcv_nxt + pcb->rcv_wnd);
+        return !outside || bw_limit_take(&bw_the_stack.probes, bw_the_stack.now_ns) ? BW_DROP_NONE
+                                                                                    : BW_DROP_tcp_limit;
     }
-    if (!bytes || TCP_SEQ_LEQ(header->seqno, pcb->rcv_nxt)) return BW_DROP_NONE;
-    enum bw_drop drop = check_waiting(pcb, header->seqno, bytes);
-    if (drop) tcp_send_empty_ack(pcb);
+    if (TCP_SEQ_LEQ(end, pcb->rcv_nxt)) {
+        drop = BW_DROP_tcp_duplicate;
+    } else if (TCP_SEQ_GT(begin, pcb->rcv_nxt)) {
+        drop = check_waiting(pcb, begin, bytes);
+    }
+    if (drop == BW_DROP_tcp_duplicate) report_duplicate(pcb, begin, end);
+    if (drop == BW_DROP_tcp_pieces) tcp_send_empty_ack(pcb);
     return drop;
 }
 

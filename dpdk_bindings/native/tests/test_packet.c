@@ -304,7 +304,7 @@ int main(void) {
         BW_DROP_arp_unasked, BW_DROP_icmp_limit,    BW_DROP_icmp_mtu_unproven,
         BW_DROP_nd_unasked,  BW_DROP_tcp_unknown,   BW_DROP_tcp_old_timestamp,
         BW_DROP_tcp_bad_ack, BW_DROP_tcp_bad_reset, BW_DROP_tcp_bad_syn,
-        BW_DROP_tcp_held,    BW_DROP_tcp_pieces,    BW_DROP_tcp_limit};
+        BW_DROP_tcp_duplicate, BW_DROP_tcp_pieces,    BW_DROP_tcp_limit};
     for (size_t i = 0; i < sizeof of_the_stack / sizeof *of_the_stack; i++) reached[of_the_stack[i]] = true;
     for (int drop = 0; drop < BW_DROP_COUNT; drop++) {
         if (!reached[drop]) fprintf(stderr, "never dropped for %s\n", bw_drop_name((enum bw_drop)drop));

@@ -100,7 +100,7 @@ def test_a_bare_box_is_provisioned_and_its_services_run(provisioned: Provisioned
     assert box.run("systemctl", "is-active", *UNITS.values()).split() == ["active"] * len(UNITS)
     assert "bookwire" in box.run("nft", "list", "ruleset")
     assert provisioned.play("site.yml", "--skip-tags", SKIPPED)["changed"] == 0
-    assert box.run("systemctl", "--failed", "--no-legend", "bookwire*") == ""
+    assert box.run("systemctl", "list-units", "--failed", "--no-legend", "bookwire*") == ""
 
 
 @contextmanager

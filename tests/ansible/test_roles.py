@@ -21,6 +21,7 @@ ANSIBLE = ROOT / "ansible"
 PLAYBOOKS = sorted(path.name for path in ANSIBLE.glob("*.yml") if path.name != "galaxy.yml")
 
 
+@pytest.mark.timeout(600)  # a minute alone, several on a busy machine
 def test_lint_has_nothing_to_say_at_its_strictest_profile() -> None:
     done = subprocess.run(
         [program("ansible-lint"), "--offline", "--profile", "production", "--nocolor"],

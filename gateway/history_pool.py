@@ -14,8 +14,9 @@ import signal
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
 from typing import TypeVar
+
+from gateway.background import stand_back
 
 NICE = 10
 PR_SET_PDEATHSIG = 1
@@ -34,8 +35,7 @@ def _settle(parent: int) -> None:
     if os.getppid() != parent:
         os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with suppress(OSError):  # a sandbox may forbid it
-        os.nice(NICE)
+    stand_back(NICE)
 
 
 class HistoryPool:

@@ -16,7 +16,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ import orjson
 from numpy.typing import NDArray
 
 from gateway._ffi import ffi, lib
+from gateway.background import stand_back
 from gateway.channels import ArbTerms, Channel, Format, Options, Slow, View
 from gateway.native_loop import subscription_of
 from handlers.errors import UnavailableError
@@ -240,8 +241,7 @@ def run(order: Order, outlet: Outlet) -> int:
 
 def main() -> int:
     """Reads the order, plays it."""
-    with suppress(OSError):  # a sandbox may forbid it
-        os.nice(NICE)
+    stand_back(NICE)
     line = sys.stdin.buffer.readline()
     if not line:
         return 0

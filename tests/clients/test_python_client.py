@@ -22,9 +22,9 @@ from bookwire_client import (
     Refused,
     RefusedError,
 )
-from box import free_ports
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ports import free_ports
 from websockets.asyncio.server import ServerConnection, serve
 
 from handlers.registry import EXCHANGES as REGISTRY

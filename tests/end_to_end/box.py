@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from ports import free_ports
 
 from appliance.observe import Observer
 
@@ -29,18 +29,6 @@ ROOMS = (
     ("lbank", "bitmart", "coinex", "ascendex", "deribit"),
 )
 EXCHANGES = tuple(name for room in ROOMS for name in room)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 class Box:

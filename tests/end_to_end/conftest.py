@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import ssl
 import sys
 import zlib
@@ -20,6 +19,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from ports import free_ports
 
 from handlers.errors import UnavailableError
 from handlers.shm import Segment
@@ -38,13 +38,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.name in ROTATED and "[" in item.name and zlib.crc32(item.name.encode()) % 2:
             item.add_marker(pytest.mark.long)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def until(true: Callable[[], Any], within_s: float, what: str) -> Any:
@@ -134,7 +127,7 @@ class Stack:
 
     async def gateway(self, **settings: Any) -> str:
         """The gateway process; returns its URL once it accepts."""
-        port = free_port()
+        (port,) = free_ports(1)
         given = {"shm_dir": str(self.shm_dir), "run_dir": str(self.run_dir), "port": port, **settings}
         process = await self.start(
             "gateway", str(TESTS / "clients" / "run_room.py"), "gateway", json.dumps(given)

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 import websockets
-from box import Box, free_ports, running
+from box import Box, running
+from ports import free_ports
 from servers import KafkaServer, PostgresServer, until
 
 psycopg = pytest.importorskip("psycopg")

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,14 +17,9 @@ from urllib.parse import quote, urlencode
 from urllib.request import urlopen
 
 import pytest
+from ports import free_ports
 
 PATIENCE_S = 100.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(met: Callable[[], object], what: str, patience_s: float = PATIENCE_S) -> None:
@@ -41,7 +35,7 @@ class Server:
 
     def __init__(self) -> None:
         self.dir = Path(tempfile.mkdtemp(prefix=f"bookwire-{type(self).__name__.lower()}-"))
-        self.port = free_port()
+        (self.port,) = free_ports(1)
         self.process: subprocess.Popen[bytes] | None = None
         self.as_user: dict[str, object] = {}
 
@@ -184,7 +178,7 @@ class KafkaServer(Server):
     def __init__(self) -> None:
         self.jars = jars("kafka")
         super().__init__()
-        controller = free_port()
+        (controller,) = free_ports(1)
         self.properties = self.dir / "server.properties"
         self.properties.write_text(
             "\n".join((

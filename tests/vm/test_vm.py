@@ -11,7 +11,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ import pytest
 from bookwire_client import BookChanged, Client
 from lab import EXCHANGES, HUGEPAGES, SYMBOL, Simulators
 from machine import BOOT_ID, ISOLATED, DataNic, Vm
+from ports import free_ports
 
 pytestmark = [pytest.mark.vm, pytest.mark.root, pytest.mark.timeout(5400)]
 PARAMETERS = ("isolcpus=", "nohz_full=", "rcu_nocbs=", "intel_iommu=on")
@@ -30,14 +30,6 @@ LIVE_S = 600.0
 
 def told(what: str, seconds: float) -> None:
     print(f"\n{what}: {seconds:.0f} s", flush=True)
-
-
-def free_ports(count: int) -> list[int]:
-    holders = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(holder.getsockname()[1]) for holder in holders]
-    for holder in holders:
-        holder.close()
-    return ports
 
 
 @pytest.fixture(scope="module")

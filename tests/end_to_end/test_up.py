@@ -173,7 +173,8 @@ def test_the_commands_that_look_at_a_running_box() -> None:
                 "tls", "websocket", "decode", "book", "ring",
             }  # fmt: skip
             measured = row["stages"]["ring"]["count"]
-            assert 0 < measured * row["measured_one_in"] <= row["receive_to_publish"]["count"]
+            assert row["measured_one_in"] > 1
+            assert 0 < measured < row["receive_to_publish"]["count"]  # not each
         assert "websocket" in bookwire(box, "status", "--latency").stdout
         symbols = [json.loads(line) for line in bookwire(box, "symbols", "--json").stdout.splitlines()]
         assert [row["symbol"] for row in symbols] == ["BTC-USDT", "ETH-USDT"]

@@ -1,4 +1,4 @@
-"""What every test may ask for: the real captures, and directories of its own."""
+"""What every test may ask for: the real captures, and directories of its own; what `make test` leaves out."""
 
 from __future__ import annotations
 
@@ -8,12 +8,32 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+# Made for every exchange or room: `make test` takes one in so many of them, always the same, and
+# `make test-long` the others.
+ONE_IN = {
+    "tests/simulator/test_faults.py": 3,
+    "tests/simulator/test_books.py": 3,
+    "tests/simulator/test_ccxt.py": 3,
+    "tests/handlers/test_feed.py::test_books_go_live": 2,
+    "tests/handlers/test_feed.py::test_a_fault_is_noticed": 2,
+    "tests/end_to_end/test_faults.py": 2,
+    "tests/end_to_end/test_kill.py": 2,
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """By name, so that each fault has other exchanges."""
+    for item in items:
+        one_in = next((many for what, many in ONE_IN.items() if item.nodeid.startswith(what)), 1)
+        if "[" in item.name and zlib.crc32(item.name.encode()) % one_in:
+            item.add_marker(pytest.mark.long)
 
 
 def _captures_dir() -> Path:

@@ -41,7 +41,9 @@ async def started(clone: Clone, box: Box, name: str, *arguments: object) -> asyn
 
 
 @pytest.mark.timeout(600)  # the first run compiles
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(
+    "language", ["python", *(pytest.param(each, marks=pytest.mark.long) for each in ("node", "rust"))]
+)
 async def test_the_examples_run_as_the_readme_says(
     box: Box, clone: Callable[[str], Clone], language: str, tmp_path: Path
 ) -> None:

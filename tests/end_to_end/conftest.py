@@ -12,7 +12,6 @@ import os
 import signal
 import ssl
 import sys
-import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -28,16 +27,6 @@ from handlers.shm_layout import BookState
 TESTS = Path(__file__).resolve().parents[1]
 ROOT = TESTS.parent
 Process = asyncio.subprocess.Process
-
-# Played in several rooms each: `make test` takes half of them, `make test-long` the others.
-ROTATED = {"test_faults.py", "test_kill.py"}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """By name, so always the same half."""
-    for item in items:
-        if item.path.name in ROTATED and "[" in item.name and zlib.crc32(item.name.encode()) % 2:
-            item.add_marker(pytest.mark.long)
 
 
 async def until(true: Callable[[], Any], within_s: float, what: str) -> Any:

@@ -301,6 +301,7 @@ def tell(told: dict[str, Any]) -> None:
     )
 
 
+@pytest.mark.long
 async def test_ten_kills_of_the_recorder_lose_nothing_and_replay_gives_every_book() -> None:
     check(await record(FIVE, 12, 0.9))
 

@@ -20,15 +20,6 @@ from dialects import DIALECTS
 from appliance.simulator import Simulator, SimulatorSettings
 
 Json = dict[str, Any]
-# Made for every exchange: `make test` takes a third of them, `make test-long` the others.
-ROTATED = {"test_faults.py", "test_books.py", "test_ccxt.py"}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """By name, so that each fault has another third of the exchanges, always the same one."""
-    for item in items:
-        if item.path.name in ROTATED and "[" in item.name and zlib.crc32(item.name.encode()) % 3:
-            item.add_marker(pytest.mark.long)
 
 
 def loads(text: str | bytes) -> Any:

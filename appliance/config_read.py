@@ -119,7 +119,7 @@ class _File:
 def _decode(kind: type[Any], value: object) -> Any:
     if kind is Path and isinstance(value, str):
         return Path(value).expanduser()
-    raise NotImplementedError(kind)  # msgspec's word for "not by this hook": it complains of the value itself
+    raise NotImplementedError(kind)  # how a dec_hook of msgspec says "not mine"; it then names key and value
 
 
 def known_keys(table: Sequence[str]) -> tuple[str, ...]:

@@ -217,13 +217,6 @@ bool bw_mirror_apply(bw_gateway *gateway, bw_mirror *mirror, const bw_record *he
     return true;
 }
 
-static uint32_t within_bound(const bw_level *level, uint32_t count, uint32_t side, int64_t bound) {
-    if (bound == 0) return count;
-    while (count > 0 && (side == 0 ? level[count - 1].price < bound : level[count - 1].price > bound))
-        count--;
-    return count;
-}
-
 /* The best levels, or false when the book counts as empty. */
 bool bw_mirror_input(bw_mirror *mirror, bw_view_input *input) {
     if (!mirror->live || !mirror->loaded) return false;
@@ -231,7 +224,7 @@ bool bw_mirror_input(bw_mirror *mirror, bw_view_input *input) {
         for (uint32_t side = 0; side < BW_SIDES; side++) {
             uint32_t count =
                 bw_book_copy(mirror->store, mirror->copy, side, mirror->depth_wanted, mirror->level[side]);
-            mirror->level_count[side] = within_bound(mirror->level[side], count, side, mirror->bound[side]);
+            mirror->level_count[side] = bw_view_known(mirror->level[side], count, side, mirror->bound[side]);
         }
         mirror->fresh = true;
     }

@@ -103,13 +103,6 @@ uint32_t bw_replay_room(const bw_replay *replay) {
     return (uint32_t)(BW_WS_HEADER_MAX + (rows > levels ? rows : levels));
 }
 
-static uint32_t within_bound(const bw_level *level, uint32_t count, uint32_t side, int64_t bound) {
-    if (bound == 0) return count;
-    while (count > 0 && (side == 0 ? level[count - 1].price < bound : level[count - 1].price > bound))
-        count--;
-    return count;
-}
-
 /* Copies the book where it moved since. Its writer is this same thread: nothing is torn. */
 static bool copy(played_book *book, uint32_t depth) {
     const bw_book *now = bw_segment_book(book->segment, 0);
@@ -120,7 +113,7 @@ static bool copy(played_book *book, uint32_t depth) {
                                 book->level[1], &book->count[1], NULL) == BW_READ_OK;
     book->header.version = version;
     for (uint32_t side = 0; book->copied && side < BW_SIDES; side++)
-        book->count[side] = within_bound(book->level[side], book->count[side], side,
+        book->count[side] = bw_view_known(book->level[side], book->count[side], side,
                                          book->header.side[side].verified_price);
     return book->copied;
 }

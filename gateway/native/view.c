@@ -144,6 +144,13 @@ static bool level_equal(const bw_view_level *a, const bw_view_level *b) {
            a->exchange == b->exchange;
 }
 
+uint32_t bw_view_known(const bw_level *level, uint32_t count, uint32_t side, int64_t bound) {
+    if (bound == 0) return count;
+    while (count > 0 && (side == 0 ? level[count - 1].price < bound : level[count - 1].price > bound))
+        count--;
+    return count;
+}
+
 bool bw_view_equal(const bw_view *a, const bw_view *b) {
     for (uint32_t side = 0; side < BW_SIDES; side++) {
         if (a->count[side] != b->count[side]) return false;

@@ -53,6 +53,10 @@ void bw_view_build(bw_view *view, enum bw_view_kind kind, const bw_view_input *i
 /* Brings a view to larger exponents, exactly. */
 void bw_view_rescale(bw_view *view, uint8_t price_exponent, uint8_t quantity_exponent);
 
+/* How many of a side's levels, best first, are known to be right: none beyond `bound`
+ * (bw_side.verified_price; 0: all are). */
+uint32_t bw_view_known(const bw_level *level, uint32_t count, uint32_t side, int64_t bound);
+
 bool bw_view_equal(const bw_view *a, const bw_view *b);
 
 /* Changes that lead from `from` to `to` (same exponents, same depth) on one side, in the side's

@@ -241,8 +241,10 @@ static void rehearse(bw_feed *feed, int64_t now_ns) {
 }
 
 static void count_busy(bw_feed *feed, int64_t began_ns) {
+    _Atomic uint64_t *busy_ns = &feed->timing->busy_ns; /* this thread alone writes it */
     int64_t ns = bw_wall_ns() - began_ns;
-    if (ns > 0) atomic_fetch_add_explicit(&feed->timing->busy_ns, (uint64_t)ns, memory_order_relaxed);
+    uint64_t so_far = atomic_load_explicit(busy_ns, memory_order_relaxed);
+    if (ns > 0) atomic_store_explicit(busy_ns, so_far + (uint64_t)ns, memory_order_relaxed);
 }
 
 /* *worked: a connection had a message, or ended. */

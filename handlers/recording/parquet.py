@@ -24,7 +24,7 @@ from handlers._ffi import lib
 from handlers.errors import UnavailableError
 from handlers.logs import Log
 from handlers.recording.journal import Block, BlockType, JournalFile, files_of
-from handlers.rows import SNAPSHOT, TYPES, BookRows
+from handlers.recording.rows import SNAPSHOT, TYPES, BookRows
 from handlers.shm_layout import BookState, Reason
 
 HOUR_NS = 3_600_000_000_000

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from handlers.errors import SetupError, UnavailableError
-from handlers.rows import SNAPSHOT
+from handlers.recording.rows import SNAPSHOT
 from handlers.sinks import messages
 from handlers.sinks.delivery import TargetError
 from handlers.sinks.messages import Head, Kind

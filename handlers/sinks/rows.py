@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from handlers.rows import TYPES
+from handlers.recording.rows import TYPES
 from handlers.shm_layout import BookState, Reason
 from handlers.sinks.tail import Batch, Span
 

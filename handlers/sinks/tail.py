@@ -19,7 +19,7 @@ from handlers import shm_layout as layout
 from handlers._ffi import lib
 from handlers.errors import UnavailableError
 from handlers.recording.journal import Block, BlockType, JournalFile, files_of
-from handlers.rows import BookRows, Rows
+from handlers.recording.rows import BookRows, Rows
 
 LIST_S = 0.25  # between two looks for a new file
 Last = tuple[int, dict[int, int]]  # generation, sequence by book

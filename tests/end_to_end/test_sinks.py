@@ -40,22 +40,16 @@ Seen = dict[int, tuple[Any, Any]]
 
 @pytest.fixture(scope="module")
 def kafka() -> Iterator[KafkaServer]:
-    made = KafkaServer()
-    try:
+    with KafkaServer() as made:
         made.start()
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[PostgresServer]:
-    made = PostgresServer()
-    try:
+    with PostgresServer() as made:
         made.start()
         yield made
-    finally:
-        made.close()
 
 
 @contextmanager

@@ -9,9 +9,10 @@ import signal
 import subprocess
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.error import HTTPError
 from urllib.parse import quote, urlencode
 from urllib.request import urlopen
@@ -30,8 +31,9 @@ def until(met: Callable[[], object], what: str, patience_s: float = PATIENCE_S) 
         time.sleep(0.05)
 
 
-class Server:
-    """A server process. Subclasses say how it is started and when it answers."""
+class Server(ABC):
+    """A server process, gone with its directory after a with block. Subclasses say how it is started and when
+    it answers."""
 
     def __init__(self) -> None:
         self.dir = Path(tempfile.mkdtemp(prefix=f"bookwire-{type(self).__name__.lower()}-"))
@@ -39,11 +41,19 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
         self.as_user: dict[str, object] = {}
 
+    @abstractmethod
     def command(self) -> list[str]:
-        raise NotImplementedError
+        """What starts it."""
 
+    @abstractmethod
     def answers(self) -> bool:
-        raise NotImplementedError
+        """Whether it can be used now."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def start(self) -> None:
         with (self.dir / "log").open("ab") as log:

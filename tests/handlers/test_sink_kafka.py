@@ -27,12 +27,9 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[KafkaServer]:
-    made = KafkaServer()
-    try:
+    with KafkaServer() as made:
         made.start()
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture

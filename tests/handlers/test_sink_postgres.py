@@ -21,12 +21,9 @@ psycopg = pytest.importorskip("psycopg")
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
-    made = PostgresServer()
-    try:
+    with PostgresServer() as made:
         made.start()
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture

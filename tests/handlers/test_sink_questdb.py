@@ -20,12 +20,9 @@ from handlers.sinks.tail import Tail
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[QuestdbServer]:
-    made = QuestdbServer()
-    try:
+    with QuestdbServer() as made:
         made.start()
         yield made
-    finally:
-        made.close()
 
 
 @pytest.fixture

@@ -319,7 +319,7 @@ def exposition(settings: HttpSettings, directory: SegmentDirectory) -> str:
             _feed_status(out, carrier.exchange.id, status)
     for told in observe.read_sink_statuses(settings.run_dir):
         _sink(out, told)
-    if mirror := observe.read_mirror_status(settings.run_dir):
+    if mirror := observe.read_status(settings.run_dir, "mirror"):
         _mirror(out, mirror)
     recorder = observe.read_status(settings.run_dir, "record")
     if recorder:

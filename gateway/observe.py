@@ -199,8 +199,8 @@ def histogram_floors() -> list[int]:
 
 
 def read_status(run_dir: Path, name: str) -> dict[str, Any]:
-    """The own status file of an exchange's process or the recorder (``record``); empty when there is none
-    or it is half-readable."""
+    """The own status file of an exchange's process, ``up``, ``record`` or ``mirror``; empty when there is
+    none or it is half-readable."""
     try:
         status = orjson.loads((run_dir / f"{name}.status.json").read_bytes())
     except (OSError, orjson.JSONDecodeError):
@@ -229,11 +229,6 @@ def empty_sink() -> dict[str, Any]:
     counts = ("rows", "batches", "duplicates", "failures", "retries", "backlog_bytes", "backlog_files")
     told: dict[str, Any] = dict.fromkeys((*counts, "time", "lag_s"), 0)
     return {**told, "kind": "", "connected": False, "lost": {"": 0}}
-
-
-def read_mirror_status(run_dir: Path) -> dict[str, Any]:
-    """What the mirror of a topic wrote last; empty where there is none."""
-    return read_status(run_dir, "mirror")
 
 
 def empty_recorder() -> dict[str, Any]:

@@ -7,10 +7,8 @@ nothing runs.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from appliance import latency
@@ -18,9 +16,7 @@ from appliance.commands import add_config, add_json, config_of
 from appliance.config import Config
 from appliance.lines import json_line
 from appliance.observe import ExchangeView, Observer, need_something
-from appliance.supervisor import STATUS_NAME
-from gateway.observe import read_mirror_status, read_sink_statuses
-from handlers.recording.recorder import STATUS_NAME as RECORDER_STATUS
+from gateway.observe import STATUS_PATIENCE_S, read_sink_statuses, read_status
 
 EXAMPLES = """
   bookwire status
@@ -29,7 +25,6 @@ EXAMPLES = """
 """
 
 TRY_LATER = 75
-RECORDER_PATIENCE_S = 5.0
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,23 +34,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """A status file, {} where there is none (its process is not up)."""
-    try:
-        told: dict[str, Any] = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    return told
-
-
 def gather(config: Config, exchanges: list[ExchangeView], now_ns: int) -> dict[str, Any]:
     """Everything --json prints. Ages in ms, times of day in none: they are relative to now."""
     return {
-        "up": _read(config.box.run_dir / STATUS_NAME),
-        "recorder": _recorder(_read(config.box.run_dir / RECORDER_STATUS), now_ns / 1e9),
+        "up": read_status(config.box.run_dir, "up"),
+        "recorder": _recorder(read_status(config.box.run_dir, "record"), now_ns / 1e9),
         "exchanges": [_exchange(config, exchange, now_ns) for exchange in exchanges],
         "sinks": read_sink_statuses(config.box.run_dir),
-        "mirror": read_mirror_status(config.box.run_dir),
+        "mirror": read_status(config.box.run_dir, "mirror"),
     }
 
 
@@ -65,7 +51,7 @@ def _recorder(told: dict[str, Any], now_s: float) -> dict[str, Any]:
 
 
 def _exchange(config: Config, exchange: ExchangeView, now_ns: int) -> dict[str, Any]:
-    feed = _read(config.box.run_dir / f"{exchange.exchange}.status.json")
+    feed = read_status(config.box.run_dir, exchange.exchange)
     ages = [(now_ns - book.last_data_ns) / 1e6 for book in exchange.books if book.last_data_ns]
     return {
         "exchange": exchange.exchange,
@@ -123,7 +109,7 @@ def recorder_line(told: Mapping[str, Any]) -> str:
     """How the recording stands."""
     rows = told["exchanges"].values()
     total = {name: sum(row[name] for row in rows) for name in ("records", "gaps", "disk_errors", "lag_bytes")}
-    silent = f"  SILENT for {told['age_s']:.0f} s" if told["age_s"] > RECORDER_PATIENCE_S else ""
+    silent = f"  SILENT for {told['age_s']:.0f} s" if told["age_s"] > STATUS_PATIENCE_S else ""
     return (
         f"recorder   {total['records']} updates  "
         f"{told['bytes'] / 1e6:.0f} of {told['budget_bytes'] / 1e6:.0f} MB  "

@@ -15,6 +15,11 @@ from typing import Any
 from bench.frames import Dataset
 from bench.programs import HERE, PEERS, start
 
+OURS, VERIFYING_PEER = "Bookwire", "orjson + sortedcontainers"
+UNCHECKED = ", checksum off"
+PLAIN = "doubles"
+YARDSTICKS = (PLAIN, "integers")  # modes of the C++ program that keep a book
+
 
 @dataclass(frozen=True)
 class Result:
@@ -90,39 +95,56 @@ class Contestant:
 class Yardstick(Contestant):
     """The C++ program; ``mode`` "texts" keeps no book, so there is none to compare."""
 
-    def __init__(self, mode: str, program: Path, cpu: int) -> None:
-        super().__init__(f"C++ simdjson, {mode}", [str(program)], cpu, passes=31)
-        self.mode = mode
+    def __init__(self, mode: str, program: Path, cpu: int, checked: bool = True) -> None:
+        super().__init__(
+            yardstick_name(mode) + ("" if checked else UNCHECKED), [str(program)], cpu, passes=31
+        )
+        self.mode, self.checked = mode, checked
 
     def line(self, dataset: Dataset) -> str:
-        return f"{self.mode} {dataset.venue} {self.passes} {dataset.path}"
+        return f"{self.mode} {int(self.checked)} {dataset.venue} {self.passes} {dataset.path}"
 
     def run(self, dataset: Dataset) -> Result:
-        if self.mode == "book":
+        if self.mode in YARDSTICKS:
             return super().run(dataset)
         answer = self.ask(dataset)
         return Result(answer["cpu_ns"], answer["p50_ns"], answer["p99_ns"], {})
+
+
+def yardstick_name(mode: str) -> str:
+    return f"C++ simdjson, {mode}"
+
+
+def yardsticks(program: Path, cpu: int) -> list[Contestant]:
+    """The C++ program in each of its modes."""
+    books = [Yardstick(mode, program, cpu, checked) for mode in YARDSTICKS for checked in (True, False)]
+    return [*books, Yardstick("texts", program, cpu)]
 
 
 def bookwire(cpu: int) -> list[Contestant]:
     """Ours: as it is, and with the checksum left out (of interest where the venue sends one)."""
     worker = str(HERE / "workers" / "bookwire.py")
     return [
-        Contestant("Bookwire", [sys.executable, worker, "checked"], cpu),
-        Contestant("Bookwire, checksum off", [sys.executable, worker, "unchecked"], cpu),
+        Contestant(OURS, [sys.executable, worker, "checked"], cpu),
+        Contestant(OURS + UNCHECKED, [sys.executable, worker, "unchecked"], cpu),
     ]
 
 
 def peers(cpu: int) -> list[Contestant]:
-    """The five peers of the comparison, as far as they can be had on this machine."""
+    """The five peers of the comparison, as far as they can be had on this machine.
+
+    Only our own lines of orjson and sortedcontainers verify checksums: ccxt leaves Kraken's alone
+    unless told, the others know none. So they come twice, like Bookwire.
+    """
     python = str(PEERS / "bin" / "python")
     found = [
-        Contestant(name, [python, str(HERE / "workers" / file)], cpu)
-        for name, file in (
+        Contestant(name, [python, str(HERE / "workers" / file), *arguments], cpu)
+        for name, file, *arguments in (
             ("ccxt.pro", "ccxt_pro.py"),
             ("cryptofeed", "crypto_feed.py"),
             ("nautilus_trader", "nautilus.py"),
-            ("orjson + sortedcontainers", "sorted_containers.py"),
+            (VERIFYING_PEER, "sorted_containers.py", "checked"),
+            (VERIFYING_PEER + UNCHECKED, "sorted_containers.py", "unchecked"),
         )
     ]
     if shutil.which("node"):

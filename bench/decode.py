@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 
 from bench import contestants, frames
-from bench.contestants import Contestant, Result, Unfit, Yardstick
+from bench.contestants import OURS, PLAIN, UNCHECKED, VERIFYING_PEER, YARDSTICKS, Contestant, Result, Unfit
 from bench.frames import Dataset
 from bench.programs import BUILD, build
 from bench.report import Report, Row, at_least, at_most, paired
@@ -22,7 +22,6 @@ YARDSTICK_TIMES = {"generated": 1.5, "real": 2.5}
 CHECKSUM_TIMES = 2.0
 CHECKSUMS = ("kraken",)  # venues that send one today
 LIMIT_US = {"generated": 0.6, "real": 2.0}
-OURS, OURS_UNCHECKED, YARDSTICK = "Bookwire", "Bookwire, checksum off", "C++ simdjson, book"
 
 
 @dataclass
@@ -55,7 +54,7 @@ def measure(sets: list[Dataset], everyone: list[Contestant], rounds: int) -> Res
     for _ in range(rounds):
         for dataset in sets:
             for contestant in everyone:
-                if contestant.name != OURS_UNCHECKED or dataset.venue in CHECKSUMS:
+                if dataset.venue in CHECKSUMS or not contestant.name.endswith(UNCHECKED):
                     results.ask(contestant, dataset)
     return results
 
@@ -83,14 +82,19 @@ def describe(results: Results, dataset: Dataset, names: list[str]) -> list[Row]:
     return rows
 
 
+def against(results: Results, dataset: Dataset, ours: str, peers: list[str]) -> Row:
+    """The ratio to the fastest of those peers that can take the dataset."""
+    fit = {name: results.cpu[dataset.name, name] for name in peers if (dataset.name, name) in results.cpu}
+    fastest = min(fit, key=lambda name: median(fit[name]))
+    times = paired(results.cpu[dataset.name, ours], fit[fastest])
+    label = f"{dataset.name}{ours.removeprefix(OURS)}: times the fastest peer"
+    return at_least(label, times, PEER_TIMES, "x", fastest)
+
+
 def judge(results: Results, dataset: Dataset, peer_names: list[str]) -> list[Row]:
     """Ratios of one dataset against its targets."""
     kind = "real" if dataset.name.endswith("-real") else "generated"
     ours = results.cpu[dataset.name, OURS]
-    fit = {
-        name: results.cpu[dataset.name, name] for name in peer_names if (dataset.name, name) in results.cpu
-    }
-    fastest = min(fit, key=lambda name: median(fit[name]))
     rows = [
         at_most(
             f"{dataset.name}: CPU a message",
@@ -99,15 +103,29 @@ def judge(results: Results, dataset: Dataset, peer_names: list[str]) -> list[Row
             "us",
             f"{dataset.levels / dataset.messages:.1f} levels a message on average",
         ),
-        at_least(
-            f"{dataset.name}: times the fastest peer", paired(ours, fit[fastest]), PEER_TIMES, "x", fastest
-        ),
     ]
-    if (dataset.name, YARDSTICK) in results.cpu:
-        times = paired(ours, results.cpu[dataset.name, YARDSTICK])
-        rows.append(at_least(f"{dataset.name}: times the C++ yardstick", times, YARDSTICK_TIMES[kind], "x"))
-    if (dataset.name, OURS_UNCHECKED) in results.cpu:
-        times = paired(results.cpu[dataset.name, OURS_UNCHECKED], ours)
+    if dataset.venue in CHECKSUMS:  # like with like: a peer that verifies, and all without
+        rows.append(against(results, dataset, OURS, [VERIFYING_PEER]))
+        others = [name for name in peer_names if name != VERIFYING_PEER]
+        rows.append(against(results, dataset, OURS + UNCHECKED, others))
+    else:
+        rows.append(against(results, dataset, OURS, peer_names))
+    for mode in YARDSTICKS:
+        yardstick = contestants.yardstick_name(mode)
+        for what in ("", UNCHECKED) if dataset.venue in CHECKSUMS else ("",):
+            if (dataset.name, yardstick + what) in results.cpu:
+                times = paired(
+                    results.cpu[dataset.name, OURS + what], results.cpu[dataset.name, yardstick + what]
+                )
+                label = f"{dataset.name}{what}: times the C++ of {mode}"
+                if mode == PLAIN:
+                    rows.append(at_least(label, times, YARDSTICK_TIMES[kind], "x"))
+                else:
+                    rows.append(
+                        Row(label, f"{times:.2f} x", note="no target: reads numbers by a way of its own")
+                    )
+    if (dataset.name, OURS + UNCHECKED) in results.cpu:
+        times = paired(results.cpu[dataset.name, OURS + UNCHECKED], ours)
         rows.append(
             at_most(
                 f"{dataset.name}: checksum on every update, of its cost without", times, CHECKSUM_TIMES, "x"
@@ -121,10 +139,8 @@ def run(report: Report, captures: Path | None, cpu: int, rounds: int) -> None:
     sets = datasets(captures, BUILD)
     peers = contestants.peers(cpu)
     ours = contestants.bookwire(cpu)
-    program = build("yardstick.cpp", flags=("-std=c++17", "-lsimdjson"), compiler="c++")
-    yardsticks: list[Contestant] = (
-        [Yardstick(mode, program, cpu) for mode in ("book", "texts")] if program else []
-    )
+    program = build("yardstick.cpp", flags=("-std=c++17", "-lsimdjson", "-lz"), compiler="c++")
+    yardsticks = contestants.yardsticks(program, cpu) if program else []
     everyone = [*ours, *yardsticks, *peers]
     try:
         results = measure(sets, everyone, rounds)

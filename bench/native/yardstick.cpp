@@ -1,9 +1,12 @@
 // The honest native yardstick: simdjson on-demand and a sorted vector a side, as one would write it in
-// an afternoon. One program per question: "book" (frame bytes -> updated book) and "texts" (simdjson
-// merely finds every price and quantity). Requests come as lines "mode venue passes path" on stdin.
-// The program knows each venue's form beforehand, checks the sequence where there is one, and takes
-// prices as integers of 8 decimals, which is exact and quicker than doubles.
+// an afternoon. One program per question: "doubles" and "integers" (frame bytes -> updated book, prices as
+// simdjson gives them, or as exact integers of 8 decimals read in place) and "texts" (simdjson merely finds
+// every price and quantity). Requests come as lines "mode checked venue passes path" on stdin; checked is 1
+// where Kraken's checksum is to be verified. The program knows each venue's form beforehand and checks the
+// sequence where there is one.
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -16,6 +19,7 @@
 #include <vector>
 
 #include <simdjson.h>
+#include <zlib.h>
 
 namespace od = simdjson::ondemand;
 using Clock = int64_t;
@@ -25,26 +29,6 @@ static Clock now(clockid_t which) {
     clock_gettime(which, &t);
     return t.tv_sec * 1000000000 + t.tv_nsec;
 }
-
-struct Level {
-    int64_t key, quantity;
-};
-
-struct Side { // ascending keys, the best level last: changes near the top move little
-    std::vector<Level> levels;
-    void set(int64_t key, int64_t quantity) {
-        auto at = std::lower_bound(levels.begin(), levels.end(), key,
-                                   [](const Level &level, int64_t wanted) { return level.key < wanted; });
-        bool there = at != levels.end() && at->key == key;
-        if (quantity == 0) {
-            if (there) levels.erase(at);
-        } else if (there) {
-            at->quantity = quantity;
-        } else {
-            levels.insert(at, Level{key, quantity});
-        }
-    }
-};
 
 // Mantissa at 8 decimals of the number text that starts here; ends at the first byte that is none.
 static int64_t decimal8(const char *text) {
@@ -57,33 +41,95 @@ static int64_t decimal8(const char *text) {
     return value;
 }
 
-struct Book {
-    Side bids, asks;
+struct Texts { // a number is where it stands
+    using Number = const char *;
+    static Number quoted(od::value value) { return od::raw_json_string(value.get_raw_json_string()).raw(); }
+    static Number bare(od::value value) { return std::string_view(value.raw_json_token()).data(); }
+};
+
+struct Integers {
+    using Number = int64_t;
+    static Number quoted(od::value value) { return decimal8(Texts::quoted(value)); }
+    static Number bare(od::value value) { return decimal8(Texts::bare(value)); }
+    static int64_t in(int64_t units, Number number) { return number / (100000000 / units); }
+    static void print(Number number) {
+        printf("%lld.%08lld", (long long)(number / 100000000), (long long)(number % 100000000));
+    }
+};
+
+struct Doubles {
+    using Number = double;
+    static Number quoted(od::value value) { return value.get_double_in_string(); }
+    static Number bare(od::value value) { return value.get_double(); }
+    static int64_t in(int64_t units, Number number) { return std::llround(number * double(units)); }
+    static void print(Number number) { printf("%.17g", number); }
+};
+
+template <class Number> struct Level {
+    Number key, quantity;
+};
+
+template <class Number> struct Side { // ascending keys, the best level last: changes near the top move little
+    std::vector<Level<Number>> levels;
+    void set(Number key, Number quantity) {
+        auto at = std::lower_bound(levels.begin(), levels.end(), key,
+                                   [](const auto &level, Number wanted) { return level.key < wanted; });
+        bool there = at != levels.end() && at->key == key;
+        if (quantity == 0) {
+            if (there) levels.erase(at);
+        } else if (there) {
+            at->quantity = quantity;
+        } else {
+            levels.insert(at, {key, quantity});
+        }
+    }
+};
+
+template <class Kind, bool checked> struct Book {
+    using Numbers = Kind;
+    static constexpr bool verifies = checked;
+    using Number = typename Kind::Number;
+    Side<Number> bids, asks;
     int64_t last = -1;
-    void take(bool bid, const char *price, const char *quantity) {
-        int64_t key = decimal8(price);
-        if (bid) bids.set(key, decimal8(quantity));
-        else asks.set(-key, decimal8(quantity));
+    void take(bool bid, Number price, Number quantity) {
+        if (bid) bids.set(price, quantity);
+        else asks.set(-price, quantity);
     }
     void follow(bool right, int64_t id) {
         if (last >= 0 && !right) throw std::runtime_error("gap");
         last = id;
     }
+    // Kraken's: CRC-32 of price and quantity of the ten best, asks first, without points and leading zeros
+    void verify(uint64_t wanted) {
+        char text[20 * 40], *at = text;
+        for (auto *side : {&asks, &bids}) {
+            size_t count = side->levels.size(), end = count > 10 ? count - 10 : 0;
+            for (size_t i = count; i-- > end;) {
+                const auto &level = side->levels[i];
+                Number price = side == &asks ? -level.key : level.key;
+                at = std::to_chars(at, at + 20, Kind::in(10, price)).ptr;
+                at = std::to_chars(at, at + 20, Kind::in(100000000, level.quantity)).ptr;
+            }
+        }
+        if (crc32(0, (const Bytef *)text, at - text) != wanted) throw std::runtime_error("checksum");
+    }
 };
 
-struct Texts { // what is found is only looked at
+struct Seen { // what is found is only looked at
+    using Numbers = Texts;
+    static constexpr bool verifies = false;
     uint64_t seen = 0;
     int64_t last = -1;
     void take(bool bid, const char *price, const char *quantity) { seen += bid + *price + *quantity; }
     void follow(bool, int64_t id) { last = id; }
+    void verify(uint64_t) {}
 };
 
 template <class Sink> static void rows(Sink &sink, bool bid, od::array list) {
     for (od::array row : list) {
         auto field = row.begin();
-        const char *price = od::raw_json_string((*field).get_raw_json_string()).raw();
-        const char *quantity = od::raw_json_string((*++field).get_raw_json_string()).raw();
-        sink.take(bid, price, quantity);
+        auto price = Sink::Numbers::quoted(*field);
+        sink.take(bid, price, Sink::Numbers::quoted(*++field));
     }
 }
 
@@ -124,18 +170,20 @@ template <class Sink> static void coinbase(Sink &sink, od::document &message) {
     for (od::object event : message["events"].get_array())
         for (od::object row : event["updates"].get_array()) {
             bool bid = *od::raw_json_string(row["side"].get_raw_json_string()).raw() == 'b';
-            const char *price = od::raw_json_string(row["price_level"].get_raw_json_string()).raw();
-            sink.take(bid, price, od::raw_json_string(row["new_quantity"].get_raw_json_string()).raw());
+            auto price = Sink::Numbers::quoted(row["price_level"]);
+            sink.take(bid, price, Sink::Numbers::quoted(row["new_quantity"]));
         }
 }
 
 template <class Sink> static void kraken(Sink &sink, od::document &message) {
-    for (od::object data : message["data"].get_array())
+    for (od::object data : message["data"].get_array()) {
         for (bool bid : {true, false})
             for (od::object row : data[bid ? "bids" : "asks"].get_array()) {
-                const char *price = std::string_view(row["price"].raw_json_token()).data();
-                sink.take(bid, price, std::string_view(row["qty"].raw_json_token()).data());
+                auto price = Sink::Numbers::bare(row["price"]);
+                sink.take(bid, price, Sink::Numbers::bare(row["qty"]));
             }
+        if (Sink::verifies) sink.verify(data["checksum"]);
+    }
 }
 
 struct Frame {
@@ -191,22 +239,23 @@ template <class Sink> struct Run {
     }
 };
 
-static void print_side(const char *name, const Side &side, int sign) {
+template <class Kind, class Side> static void print_side(const char *name, const Side &side, int sign) {
     printf("\"%s\":[", name);
     for (size_t i = side.levels.size(); i-- > 0;) {
-        const Level &level = side.levels[i];
-        printf("%s[%lld.%08lld,%lld.%08lld]", i + 1 == side.levels.size() ? "" : ",",
-               (long long)(sign * level.key / 100000000), (long long)(sign * level.key % 100000000),
-               (long long)(level.quantity / 100000000), (long long)(level.quantity % 100000000));
+        printf(i + 1 == side.levels.size() ? "[" : ",[");
+        Kind::print(sign * side.levels[i].key);
+        printf(",");
+        Kind::print(side.levels[i].quantity);
+        printf("]");
     }
     printf("]");
 }
-static void print_sink(const Book &book) {
-    print_side("bid", book.bids, 1);
+template <class Kind, bool checked> static void print_sink(const Book<Kind, checked> &book) {
+    print_side<Kind>("bid", book.bids, 1);
     printf(",");
-    print_side("ask", book.asks, -1);
+    print_side<Kind>("ask", book.asks, -1);
 }
-static void print_sink(const Texts &texts) { printf("\"seen\":%llu", (unsigned long long)texts.seen); }
+static void print_sink(const Seen &found) { printf("\"seen\":%llu", (unsigned long long)found.seen); }
 
 template <class Sink> static void answer(const std::string &venue, int passes, const std::vector<Frame> &frames) {
     Run<Sink> run;
@@ -223,15 +272,23 @@ template <class Sink> static void answer(const std::string &venue, int passes, c
     fflush(stdout);
 }
 
+template <class Kind>
+static void keep(bool checked, const std::string &venue, int passes, const std::vector<Frame> &frames) {
+    if (checked) answer<Book<Kind, true>>(venue, passes, frames);
+    else answer<Book<Kind, false>>(venue, passes, frames);
+}
+
 int main() {
     std::string mode, venue, path;
     int passes;
-    while (std::cin >> mode >> venue >> passes >> path) {
+    bool checked;
+    while (std::cin >> mode >> checked >> venue >> passes >> path) {
         std::ifstream file(path, std::ios::binary);
         std::string data((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
         data.append(simdjson::SIMDJSON_PADDING, ' ');
         auto frames = split(data, simdjson::SIMDJSON_PADDING);
-        if (mode == "book") answer<Book>(venue, passes, frames);
-        else answer<Texts>(venue, passes, frames);
+        if (mode == "doubles") keep<Doubles>(checked, venue, passes, frames);
+        else if (mode == "integers") keep<Integers>(checked, venue, passes, frames);
+        else answer<Seen>(venue, passes, frames);
     }
 }

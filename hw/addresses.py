@@ -21,9 +21,6 @@ from ipaddress import (
 )
 from typing import Any
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from hw.errors import InterfaceError
 
 MAIN_TABLE = 254  # RT_TABLE_MAIN of linux/rtnetlink.h
@@ -64,6 +61,10 @@ class Addresses:
 
 def read(interface: str) -> Addresses:
     """Raises InterfaceError if there is no such interface, or netlink does not answer."""
+    # here: it costs each of many processes 10 MB, and only those past the kernel ask
+    from pyroute2 import IPRoute
+    from pyroute2.netlink.exceptions import NetlinkError
+
     try:
         with IPRoute() as kernel:
             index = next(iter(kernel.link_lookup(ifname=interface)), None)

@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from appliance import nic
+from appliance import nic, nic_record
 from appliance.commands import add_json
 from handlers.errors import UnavailableError, UsageError
 from hw import addresses
@@ -64,13 +64,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _status(arguments: argparse.Namespace) -> int:
     machine = read()
-    taken = {record.interface: record for record in nic.records(arguments.state_dir)}
+    taken = {record.interface: record for record in nic_record.records(arguments.state_dir)}
     for one in machine.nics:
         record = taken.pop(one.name, None)
         reach = machine.reach(one)
         if arguments.json:
             told = {"interface": one.name, "driver": one.driver, "way": reach.way, "why": reach.why}
-            print(json.dumps({**told, "applied": nic.as_json(record) if record else None}))
+            print(json.dumps({**told, "applied": nic_record.as_json(record) if record else None}))
         else:
             print(f"{one.name:<12} {one.driver or '-':<12} {reach.way:<17} {_told(record)}")
     for record in taken.values():
@@ -78,7 +78,7 @@ def _status(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _told(record: nic.Record | None) -> str:
+def _told(record: nic_record.Record | None) -> str:
     if record is None:
         return "as the kernel has it"
     if record.confirmed:
@@ -89,7 +89,7 @@ def _told(record: nic.Record | None) -> str:
 def _plan(arguments: argparse.Namespace) -> int:
     record = nic.plan(arguments.interface, arguments.state_dir, driver=arguments.driver)
     if arguments.json:
-        print(json.dumps(nic.as_json(record)))
+        print(json.dumps(nic_record.as_json(record)))
         return 0
     for danger in nic.dangers(addresses.read(arguments.interface)):
         print(f"DANGER: {danger}")
@@ -103,7 +103,7 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 
 def _apply(arguments: argparse.Namespace) -> int:
-    with nic.alone(arguments.state_dir / f"{arguments.interface}.json"):
+    with nic_record.alone(arguments.state_dir / f"{arguments.interface}.json"):
         record = nic.plan(arguments.interface, arguments.state_dir, driver=arguments.driver)
         if record.path.exists():
             raise UnavailableError(
@@ -128,7 +128,7 @@ def _apply(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def guard(record: nic.Record) -> None:
+def guard(record: nic_record.Record) -> None:
     """A process of its own session that rolls back at the deadline, started before the first step."""
     command = [
         *(sys.executable, "-P", "-m", "appliance.cli", "nic", "guard", record.interface),
@@ -150,7 +150,7 @@ def _guard(arguments: argparse.Namespace) -> int:
     """Waits for the deadline and rolls back unless somebody confirmed, or rolled back, before it."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     path = arguments.state_dir / f"{arguments.interface}.json"
-    left = nic.Record.read(path).deadline - time.time()
+    left = nic_record.Record.read(path).deadline - time.time()
     os.write(1, b"guarding\n")
     if signal.sigtimedwait({signal.SIGTERM}, max(0.0, left)) is not None:
         return 0  # the machine goes down, and with it what was done
@@ -159,16 +159,16 @@ def _guard(arguments: argparse.Namespace) -> int:
 
 def _time_is_up(path: Path) -> int:
     """Rolls back what is not confirmed, once nobody else works on it."""
-    with nic.alone(path):
+    with nic_record.alone(path):
         if not path.exists():
             return 0
-        record = nic.Record.read(path)
+        record = nic_record.Record.read(path)
         return 1 if not record.confirmed and nic.rollback(record) else 0
 
 
 def _confirm(arguments: argparse.Namespace) -> int:
-    with nic.alone(arguments.state_dir / f"{arguments.interface}.json"):
-        record = nic.find(arguments.state_dir, arguments.interface)
+    with nic_record.alone(arguments.state_dir / f"{arguments.interface}.json"):
+        record = nic_record.find(arguments.state_dir, arguments.interface)
         if record.begun < len(record.steps):
             raise UnavailableError(
                 f"{record.interface}: only {record.begun} of {len(record.steps)} steps were taken"
@@ -180,8 +180,8 @@ def _confirm(arguments: argparse.Namespace) -> int:
 
 
 def _rollback(arguments: argparse.Namespace) -> int:
-    with nic.alone(arguments.state_dir / f"{arguments.interface}.json"):
-        record = nic.find(arguments.state_dir, arguments.interface)
+    with nic_record.alone(arguments.state_dir / f"{arguments.interface}.json"):
+        record = nic_record.find(arguments.state_dir, arguments.interface)
         failures = nic.rollback(record)
     for failure in failures:
         print(f"not undone: {failure}", file=sys.stderr)
@@ -194,7 +194,7 @@ def _rollback(arguments: argparse.Namespace) -> int:
 def _boot(arguments: argparse.Namespace) -> int:
     """What was confirmed is applied anew; the restart itself has undone the rest, which is forgotten."""
     failed = 0
-    for record in nic.records(arguments.state_dir):
+    for record in nic_record.records(arguments.state_dir):
         if not record.confirmed:
             record.path.unlink()
             continue

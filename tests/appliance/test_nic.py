@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance import nic
+from appliance import nic, nic_record
 from handlers.errors import SetupError
 from hw.addresses import Addresses, Route
 
@@ -150,9 +150,12 @@ def test_a_restart_applies_what_was_confirmed_and_forgets_the_rest(lab: Lab) -> 
     assert lab.nic("apply", "bw0", "--confirm-within", 60).returncode == 0
     assert lab.nic("confirm", "bw0").returncode == 0
     taken = lab.picture()
-    for record in nic.records(lab.state_dir):  # as the machine comes up: all is as the system configures it
+    for record in nic_record.records(
+        lab.state_dir
+    ):  # as the machine comes up: all is as the system configures it
         for step in reversed(record.steps):
-            undo = f"from appliance import nic; nic._set('bw0', nic.Step(**{vars(step)!r}), {step.before!r})"
+            back = f"nic._set('bw0', nic_record.Step(**{vars(step)!r}), {step.before!r})"
+            undo = f"from appliance import nic, nic_record; {back}"
             assert lab.run(sys.executable, "-c", undo).returncode == 0
     assert lab.picture()["addresses"] == before["addresses"]
     assert lab.nic("boot").returncode == 0

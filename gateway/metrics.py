@@ -121,6 +121,8 @@ def _times(out: Exposition, exchange: str, seen: observe.FeedSeen) -> None:
         "feed_busy_seconds_total", "counter", "Of the loop's turns that received something.",
         seen.busy_ns / 1e9, exchange=exchange,
     )  # fmt: skip
+    text = "Summed over books: live with best bid >= best ask; counted when that is over."
+    out.add("crossed_seconds_total", "counter", text, seen.crossed_ns / 1e9, exchange=exchange)
     out.histogram(
         "gap_seconds", "How long a book that had been live was not.", seen.gaps,
         edges=LE_GAP_US, per_s=1e6, exchange=exchange,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -126,6 +127,14 @@ def test_verify_passes(vm: Vm, variables: dict[str, object]) -> None:
     done = lab.play(vm, "verify.yml", variables)
     told("verify.yml", done.seconds)
     assert done.counts["failed"] == 0
+
+
+def test_its_metrics_have_the_clock(vm: Vm) -> None:
+    """The unit's sandbox lets the clock be read: not to be seen in a container, which forbids it anyway."""
+    ask = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:8080/metrics').read().decode())"
+    told = vm.said(f'python3 -c "{ask}"')
+    assert "\nbookwire_clock_synchronised " in told
+    assert re.findall('^bookwire_feed_up{exchange="(.*)"} 1$', told, re.MULTILINE) == list(EXCHANGES)
 
 
 def test_doctor_sees_the_box_as_it_is(vm: Vm) -> None:

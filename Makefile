@@ -92,11 +92,12 @@ test-long: $(VENV)/.system-test $(VENV)/.locked-dev build peers
 	@scripts/servers
 	@$(BIN)/pytest -m long $(ARGS)
 
-# A box from nothing, in a virtual machine: half an hour and more, root, QEMU. Never part of the others.
+# A box from nothing, in a virtual machine: half an hour and more, root, QEMU. Never part of the others. With
+# BOOKWIRE_VM_KEEP=1 the machine outlives a failure, for a look and for the tests that are left (ARGS='-k ...').
 test-vm: $(VENV)/.system-test $(VENV)/.locked-dev build .ansible/.lock
 	@scripts/system vm
 	@$(MAKE) --no-print-directory deb-dpdk
-	@$(BIN)/pytest -m vm -s $(ARGS)
+	@$(BIN)/pytest -m vm -x -s $(ARGS)
 
 test-c: build
 	@[ -e $(SANITIZE)/build.ninja ] || { echo 'bookwire: building with sanitizers ...' >&2; \

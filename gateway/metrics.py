@@ -9,6 +9,7 @@ from typing import Any
 from gateway import observe
 from gateway.directory import Carrier, SegmentDirectory
 from gateway.exposition import Exposition
+from gateway.overview import FEED_STATES, state_of
 from gateway.settings import HttpSettings
 from hw import clock
 
@@ -32,7 +33,11 @@ def product_version() -> str:
 
 def _feed(out: Exposition, carrier: Carrier, settings: HttpSettings) -> None:
     exchange = carrier.exchange.id
-    _up(out, exchange, carrier.alive)
+    wanted = settings.exchanges is None or exchange in settings.exchanges
+    if not wanted and not carrier.by_name:
+        return  # neither shall it run here nor did it
+    counts, total = carrier.state_counts(), len(carrier.books) - len(carrier.left)
+    _up(out, exchange, carrier.alive, state_of(carrier, counts, total)[0])
     if not carrier.alive:
         return
     _feed_seen(out, exchange, observe.feed_seen(carrier))
@@ -41,8 +46,12 @@ def _feed(out: Exposition, carrier: Carrier, settings: HttpSettings) -> None:
             _book(out, exchange, *row)
 
 
-def _up(out: Exposition, exchange: str, alive: bool) -> None:
+def _up(out: Exposition, exchange: str, alive: bool, state: str) -> None:
     out.add("feed_up", "gauge", "1 while the exchange's process runs.", alive, exchange=exchange)
+    for each in FEED_STATES:
+        is_so = each == ("down" if state == "off" else state)
+        text = "1 for the exchange's state: live when all its books are, else that of the worst."
+        out.add("feed_state", "gauge", text, is_so, exchange=exchange, state=each)
 
 
 def _book(out: Exposition, exchange: str, symbol: str, state: str, sequence: int) -> None:
@@ -112,6 +121,8 @@ def _times(out: Exposition, exchange: str, seen: observe.FeedSeen) -> None:
         "feed_busy_seconds_total", "counter", "Of the loop's turns that received something.",
         seen.busy_ns / 1e9, exchange=exchange,
     )  # fmt: skip
+    text = "Summed over books: live with best bid >= best ask; counted when that is over."
+    out.add("crossed_seconds_total", "counter", text, seen.crossed_ns / 1e9, exchange=exchange)
     out.histogram(
         "gap_seconds", "How long a book that had been live was not.", seen.gaps,
         edges=LE_GAP_US, per_s=1e6, exchange=exchange,
@@ -154,6 +165,9 @@ def _feed_status(out: Exposition, exchange: str, status: Mapping[str, Any]) -> N
             exchange=exchange,
             reason=str(reason),
         )
+    for reason, count in status.get("not_live", {}).items():
+        text = "Times a live book stopped being live, by reason."
+        out.add("books_not_live_total", "counter", text, count, exchange=exchange, reason=str(reason))
     _datapath(out, exchange, status.get("datapath", {}))
     rest = status.get("rest", {})
     out.add(
@@ -284,11 +298,12 @@ def described() -> list[tuple[str, str, list[str], str]]:
     """Every metric there can be, sorted: name, kind, labels, help. Past the kernel its counters are more."""
     out = Exposition()
     _build(out)
-    _up(out, "", True)
+    _up(out, "", True, "live")
     _feed_seen(out, "", observe.empty_feed())
     _book(out, "", "", "", 0)
     counters = dict.fromkeys((*DATAPATH_GAUGES, "drop_"), 0)
-    status = {"reconnects": {"": 0}, "rest": {"limit": 1}, "datapath": {"kind": "", "counters": counters}}
+    by_reason = {"reconnects": {"": 0}, "not_live": {"": 0}}
+    status = {**by_reason, "rest": {"limit": 1}, "datapath": {"kind": "", "counters": counters}}
     _feed_status(out, "", status)
     _gateway_up(out, True)
     _gateway(out, observe.empty_gateway())

@@ -94,6 +94,11 @@ def busy_ns(carrier: Carrier) -> int:
     return int(lib.bw_busy_ns(carrier.segment))
 
 
+def crossed_ns(carrier: Carrier) -> int:
+    """Summed over books: how long one was live with its best bid at or above its best ask."""
+    return int(lib.bw_crossed_ns(carrier.segment))
+
+
 def gap_buckets(carrier: Carrier) -> list[int]:
     """How long books that had been live were not, counts by bucket of microseconds."""
     return [lib.bw_gap_bucket(carrier.segment, at) for at in range(HISTOGRAM_BUCKETS)]
@@ -153,6 +158,7 @@ class FeedSeen:
     counters: dict[str, int]
     books: BookSums
     busy_ns: int
+    crossed_ns: int
     stages: dict[str, list[int]]
     budget: dict[str, list[int]]
     gaps: list[int]
@@ -164,6 +170,7 @@ def feed_seen(carrier: Carrier) -> FeedSeen:
         feed_counters(carrier),
         book_sums(carrier),
         busy_ns(carrier),
+        crossed_ns(carrier),
         stage_buckets(carrier),
         budget_buckets(carrier),
         gap_buckets(carrier),
@@ -179,6 +186,7 @@ def empty_feed() -> FeedSeen:
         dict.fromkeys(STATES, 0),
         counters,
         books,
+        0,
         0,
         dict.fromkeys(STAGES, none),
         dict.fromkeys(BUDGET, none),

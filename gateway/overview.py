@@ -11,6 +11,7 @@ from gateway.interruptions import Interruptions
 from gateway.settings import HttpSettings
 
 WORST_FIRST = ("down", "resync", "stale", "syncing")
+FEED_STATES = ("live", *reversed(WORST_FIRST))
 LATENCY = "receive_to_publish"
 
 

@@ -117,6 +117,7 @@ class HttpSettings:
     live_exchanges_min: int = 1  # /readyz and /health are 503 below this
     live_books_min: int = 1
     symbol_labels: bool = False  # per-book metrics: one series a symbol
+    exchanges: tuple[str, ...] | None = None  # that shall run here: metrics tell when one does not; None: all
     writer_patience_ms: int = 3000
     arb: ArbSettings = ArbSettings()
 

@@ -108,6 +108,7 @@ class Keeper:
         self._watch = Watch(venue, native, books, self._repairs, log)
         self._doorbell = Doorbell(settings.run_dir, native)
         self._reconnects: Counter[str] = Counter()
+        self._not_live: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def _make_heir(self, connection: int, line: Line) -> Line:
@@ -204,7 +205,9 @@ class Keeper:
     def _book_state(self, book: int, state: int, reason: int) -> None:
         before = self._repairs.book_state(book, state)
         if before == lib.BW_BOOK_LIVE and state != before:
-            self._log("book_not_live", symbol=self._rows[book].canonical, **standing(state, reason))
+            why = standing(state, reason)
+            self._not_live[why["reason"]] += 1
+            self._log("book_not_live", symbol=self._rows[book].canonical, **why)
 
     # Time passing
 
@@ -285,6 +288,7 @@ class Keeper:
                 status.connection(line, self._native.connection(line.connection)) for line in lines
             ],
             "reconnects": {**self._reconnects, **rollovers},
+            "not_live": self._not_live,
             "rest": {
                 "requests": self._rest.requests,
                 "failures": self._rest.failures,

@@ -8,6 +8,7 @@
     refused      {symbol: the venue's words}
     connections  [{id, state, symbols, standing, messages, bytes, opened (s), last_message (s)}]
     reconnects   {reason: count}
+    not_live     {reason: count}: times a live book stopped being live
     rest         {requests, failures, used, limit, venue_used, snapshots, waiting,
                   breaker: {open_until (s, 0 = closed), reason}}
     connects     {used, limit, breaker: ...}: connection attempts in the window, all processes

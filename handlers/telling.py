@@ -28,6 +28,6 @@ def routine(event: Event) -> bool:
     return event.type == lib.BW_EVENT_VERIFIER and event.a != VerifierState.SUSPENDED
 
 
-def standing(state: int, reason: int) -> dict[str, object]:
+def standing(state: int, reason: int) -> dict[str, str]:
     """State and reason of a book, by name."""
     return {"state": BookState(state).name.lower(), "reason": Reason(reason).name.lower()}

@@ -31,6 +31,7 @@ def settings(config: Config) -> HttpSettings:
         run_dir=config.box.run_dir,
         websocket_port=config.gateway.port,
         record_dir=config.box.data_dir / "record",
+        exchanges=tuple(config.exchanges.enabled),
         **msgspec.structs.asdict(config.http),
         arb=ArbSettings(**msgspec.structs.asdict(config.arb)),
     )

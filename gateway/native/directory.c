@@ -71,6 +71,11 @@ uint64_t bw_busy_ns(const bw_segment *segment) {
     return timing ? atomic_load_explicit(&timing->busy_ns, memory_order_relaxed) : 0;
 }
 
+uint64_t bw_crossed_ns(const bw_segment *segment) {
+    const bw_timing *timing = bw_segment_timing(segment);
+    return timing ? atomic_load_explicit(&timing->crossed_ns, memory_order_relaxed) : 0;
+}
+
 uint64_t bw_budget_bucket(const bw_segment *segment, uint32_t part, uint32_t bucket) {
     const bw_timing *timing = bw_segment_timing(segment);
     if (!timing || part >= BW_BUDGET_COUNT || bucket >= BW_HISTOGRAM_BUCKETS) return 0;

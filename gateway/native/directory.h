@@ -22,6 +22,7 @@ uint64_t bw_stage_bucket(const bw_segment *segment, uint32_t stage, uint32_t buc
 /* Of bw_timing; 0 where an older writer has none. */
 bool bw_has_timing(const bw_segment *segment);
 uint64_t bw_busy_ns(const bw_segment *segment);
+uint64_t bw_crossed_ns(const bw_segment *segment);
 uint64_t bw_budget_bucket(const bw_segment *segment, uint32_t part, uint32_t bucket);
 uint64_t bw_gap_bucket(const bw_segment *segment, uint32_t bucket);
 

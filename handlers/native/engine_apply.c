@@ -68,15 +68,24 @@ static bool best_price(const bw_engine *engine, const bw_book *book, uint32_t si
     return true;
 }
 
+/* The book is not crossed any more, or not LIVE: how long it was both. */
+static void note_uncrossed(bw_engine *engine, bw_tracked *tracked, int64_t now_ns) {
+    int64_t ns = now_ns - tracked->crossed_since_ns;
+    if (ns > 0) bw_count(&engine->timing->crossed_ns, (uint64_t)ns);
+    tracked->crossed_since_ns = 0;
+}
+
 /* BW_REASON_CROSSED when the book has been crossed too often in a row. */
-static uint32_t check_crossed(const bw_engine *engine, bw_tracked *tracked) {
+static uint32_t check_crossed(bw_engine *engine, bw_tracked *tracked, int64_t now_ns) {
     int64_t bid, ask;
     if (!best_price(engine, tracked->book, 0, &bid) || !best_price(engine, tracked->book, 1, &ask) ||
         bid < ask) {
+        if (tracked->crossed_since_ns) note_uncrossed(engine, tracked, now_ns);
         tracked->crossed_run = 0;
         return BW_REASON_NONE;
     }
     tracked->book->crossed++;
+    if (!tracked->crossed_since_ns && engine->timing) tracked->crossed_since_ns = now_ns;
     return ++tracked->crossed_run >= engine->crossed_max ? BW_REASON_CROSSED : BW_REASON_NONE;
 }
 
@@ -152,6 +161,7 @@ static void note_measured(bw_engine *engine, int64_t decoded_ns, int64_t applied
 /* How long a book that had been LIVE was not. */
 static void note_gap(bw_engine *engine, bw_tracked *tracked, uint32_t old_state, uint32_t state,
                      int64_t now_ns) {
+    if (state != BW_BOOK_LIVE && tracked->crossed_since_ns) note_uncrossed(engine, tracked, now_ns);
     if (old_state == BW_BOOK_LIVE && state != BW_BOOK_LIVE) {
         tracked->left_live_ns = now_ns;
     } else if (state == BW_BOOK_LIVE && tracked->left_live_ns) {
@@ -244,7 +254,7 @@ const char *bw_apply_update(bw_engine *engine, bw_tracked *tracked, bw_update *u
     book->verified_by = verified_by_rule(engine);
     uint32_t reason = BW_REASON_NONE;
     if (!engine->plan->checksum_apart) reason = bw_check_sum(engine, tracked, update, false);
-    uint32_t crossed = check_crossed(engine, tracked);
+    uint32_t crossed = check_crossed(engine, tracked, update->receive_ns);
     if (!reason) reason = crossed;
     finish(engine, tracked, update, record, changes, reason ? BW_BOOK_RESYNC : BW_BOOK_LIVE, reason);
     if (reason) bw_repair_plan(engine, tracked, reason, update->receive_ns);
@@ -292,7 +302,7 @@ const char *bw_apply_snapshot(bw_engine *engine, bw_tracked *tracked, bw_update 
     uint32_t reason = BW_REASON_NONE;
     if (engine->plan->checksum_apart) tracked->verified_run = 0;
     else reason = bw_check_sum(engine, tracked, update, true);
-    uint32_t crossed = check_crossed(engine, tracked);
+    uint32_t crossed = check_crossed(engine, tracked, update->receive_ns);
     if (!reason) reason = crossed;
     uint32_t none[2] = {0, 0};
     finish(engine, tracked, update, NULL, none, reason ? BW_BOOK_RESYNC : BW_BOOK_LIVE, reason);
@@ -341,7 +351,7 @@ const char *bw_apply_joined_snapshot(bw_engine *engine, bw_tracked *tracked, bw_
     bw_sync_joined_snapshot(&tracked->sync, update->ids.last);
     bad = join_held(engine, tracked, &last, verdict);
     bool joined = tracked->sync.phase == BW_SYNC_FOLLOWING || !unopened;
-    uint32_t reason = check_crossed(engine, tracked), state = BW_BOOK_LIVE;
+    uint32_t reason = check_crossed(engine, tracked, update->receive_ns), state = BW_BOOK_LIVE;
     if (bad) reason = BW_REASON_DECODE;
     else if (*verdict == BW_SYNC_GAP) reason = BW_REASON_GAP;
     if (reason) state = BW_BOOK_RESYNC;

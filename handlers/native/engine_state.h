@@ -35,6 +35,7 @@ typedef struct bw_tracked {
     uint32_t verified_run;    /* right checksums since the snapshot */
     uint32_t wrong_run;       /* repairs refuted by a checksum, without a time of quiet between */
     int64_t left_live_ns;     /* 0: it is LIVE, or never was */
+    int64_t crossed_since_ns; /* 0: it is not crossed */
     uint32_t quantity_ceiling; /* the book's quantities never get more decimals than these */
     uint32_t scale[2];        /* decimals of the integers that stand for prices and quantities, 0: plain */
     bw_name symbol;

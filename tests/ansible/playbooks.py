@@ -6,7 +6,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,14 +49,20 @@ def what_to_install() -> dict[str, Any]:
     }
 
 
-def recap(command: Sequence[str], facts: dict[str, Any], **options: Any) -> dict[str, int]:
-    """Runs a playbook with these variables; what its recap counts. Asserts that it ended well."""
+def recap(
+    command: Sequence[str], facts: dict[str, Any], hosts: Iterable[str], **options: Any
+) -> dict[str, dict[str, int]]:
+    """Runs a playbook with these variables; what its recap counts for each host. It has to end well."""
     done = subprocess.run(
         [*command, "-e", json.dumps(facts)], capture_output=True, text=True, check=False, **options
     )
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
-    counts = re.search(r"^box +: (.*)$", done.stdout, re.MULTILINE)
-    assert counts, done.stdout[-3000:]
     changed = re.findall(r"TASK \[(.*)\].*\n(?:\[.*\n)*changed", done.stdout)
-    print(*command[1:], counts[1], "changed:", *changed, sep="\n  ")
-    return {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", counts[1])}
+    found = {}
+    for host in hosts:
+        counts = re.search(rf"^{host} +: (.*)$", done.stdout, re.MULTILINE)
+        assert counts, done.stdout[-3000:]
+        print(*command[1:], host, counts[1], sep="\n  ")
+        found[host] = {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", counts[1])}
+    print("changed:", *changed, sep="\n  ")
+    return found

@@ -7,25 +7,30 @@ docs/operations.md has).
 
 from __future__ import annotations
 
-import json
+import re
 import shutil
-import subprocess
 import time
-import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from boxes import (
+    PATIENCE_S,
+    PLAYED,
+    SKIPPED,
+    Provisioned,
+    metrics,
+    newer,
+    play_an_exchange,
+    subscriber,
+    wait_for_books,
+)
 from debian import Box, booted, difference, tree
-from playbooks import ROOT, environment, program, recap, what_to_install
+from playbooks import what_to_install
 
 pytestmark = [pytest.mark.long, pytest.mark.root, pytest.mark.timeout(1200)]
-SKIPPED = "kernel,hugepages,cpu,nic"
-PLAYED = "/var/lib/exchanges"
-PATIENCE_S = 60.0
 UNITS = {
     "feed": "bookwire-feed@okx.service",
     "gateway": "bookwire-gateway.service",
@@ -33,30 +38,6 @@ UNITS = {
     "recorder": "bookwire-record.service",
     "target": "bookwire.target",
 }
-
-
-@dataclass
-class Provisioned:
-    """A booted box and what was found in it before anything came."""
-
-    box: Box
-    before: set[str]
-    facts: dict[str, Any]
-
-    def play(self, playbook: str, *options: str) -> dict[str, int]:
-        hosts = self.box.changes / "hosts"
-        python = "ansible_python_interpreter=/usr/bin/python3"
-        hosts.write_text(f"[bookwire]\nbox ansible_connection=box ansible_host={self.box.leader} {python}\n")
-        command = [program("ansible-playbook"), "-i", str(hosts), playbook, *options]
-        mine = {
-            "ANSIBLE_CONNECTION_PLUGINS": str(ROOT / "tests/ansible/connection"),
-            "ANSIBLE_LOCAL_TEMP": str(self.box.changes / "local"),
-            "ANSIBLE_REMOTE_TEMP": "/var/tmp/ansible",
-        }
-        return recap(command, self.facts, env={**environment(), **mine}, cwd=ROOT / "ansible")
-
-    def difference(self) -> set[str]:
-        return difference(self.box.changes / "upper", tree())
 
 
 @pytest.fixture(scope="module")
@@ -68,28 +49,6 @@ def provisioned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provisione
     shutil.rmtree(changes, ignore_errors=True)
 
 
-def play_an_exchange(box: Box) -> dict[str, Any]:
-    """Starts OKX's simulator inside; the settings that lead to it."""
-    simulate = (
-        f"/opt/bookwire/venv/bin/bookwire simulate --exchange okx --symbols BTC-USDT --state-dir {PLAYED}"
-    )
-    box.run("mkdir", "-p", PLAYED)
-    box.run(
-        *("systemd-run", "--unit=exchanges", f"--property=StandardOutput=truncate:{PLAYED}/told"),
-        *f"{simulate} --rate 50".split(),
-    )
-    told = box.path(f"{PLAYED}/told")
-    until = time.monotonic() + PATIENCE_S
-    while not (told.exists() and told.read_text().endswith("\n")):
-        assert time.monotonic() < until, box.run("journalctl", "-u", "exchanges")
-        time.sleep(0.1)
-    box.run("chmod", "a+rx", PLAYED)
-    said = json.loads(told.read_text().splitlines()[0])
-    row = said["exchanges"]["okx"]
-    known = {key: row[key] for key in ("websocket_url", "rest_url")}
-    return {"exchange.okx": {**known, "ca_file": said["ca_file"], "source_address": "127.0.0.1"}}
-
-
 def test_a_bare_box_is_provisioned_and_its_services_run(provisioned: Provisioned) -> None:
     box = provisioned.box
     assert provisioned.play("site.yml", "--check", "--skip-tags", SKIPPED)["failed"] == 0
@@ -99,53 +58,10 @@ def test_a_bare_box_is_provisioned_and_its_services_run(provisioned: Provisioned
     assert provisioned.play("site.yml", "--skip-tags", SKIPPED)["changed"] > 0
     assert box.run("systemctl", "is-active", *UNITS.values()).split() == ["active"] * len(UNITS)
     assert "bookwire" in box.run("nft", "list", "ruleset")
+    up = re.findall('^bookwire_feed_up{exchange="(.*)"} (.)$', metrics(box), re.MULTILINE)
+    assert up == [("okx", "1")]
     assert provisioned.play("site.yml", "--skip-tags", SKIPPED)["changed"] == 0
     assert box.run("systemctl", "list-units", "--failed", "--no-legend", "bookwire*") == ""
-
-
-@contextmanager
-def subscriber(box: Box, channel: str = "okx:BTC-USDT") -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """Runs one until the block ends; what it saw so far."""
-    seen = box.changes / "seen.jsonl"
-    command = ["nsenter", f"--target={box.leader}", "--net", str(ROOT / ".venv/bin/python")]
-    with (
-        seen.open("w") as out,
-        subprocess.Popen(
-            [*command, str(ROOT / "tests/ansible/subscriber.py"), channel, "8081"], stdout=out
-        ) as process,
-    ):
-        try:
-            yield lambda: [json.loads(line) for line in seen.read_text().split("\n")[:-1]]
-        finally:
-            process.terminate()
-
-
-def wait_for_books(events: Callable[[], list[dict[str, Any]]], after: float, count: int = 50) -> float:
-    """Until so many updates came after that moment; when the first of them did."""
-    until = time.monotonic() + PATIENCE_S
-    while time.monotonic() < until:
-        books = [event["at"] for event in events() if event["kind"] == "book" and event["at"] > after]
-        if len(books) >= count:
-            return float(books[0])
-        time.sleep(0.1)
-    raise AssertionError(f"no books again within {PATIENCE_S} s: {events()[-5:]}")
-
-
-def newer(wheel: Path, where: Path) -> Path:
-    """The same wheel as version 9."""
-    version = wheel.name.split("-")[1]
-    made = where / wheel.name.replace(f"-{version}-", "-9-")
-    with zipfile.ZipFile(wheel) as old, zipfile.ZipFile(made, "w") as new:
-        for item in old.infolist():
-            data = old.read(item)
-            if item.filename.endswith(".dist-info/METADATA"):
-                data = data.replace(f"\nVersion: {version}\n".encode(), b"\nVersion: 9\n")
-            if item.filename.endswith(".dist-info/RECORD"):
-                continue  # written below, without sums, as PEP 376 allows for itself
-            new.writestr(item.filename.replace(f"-{version}.dist-info", "-9.dist-info"), data)
-        names = [*new.namelist(), "bookwire-9.dist-info/RECORD"]
-        new.writestr(names[-1], "".join(f"{name},,\n" for name in names))
-    return made
 
 
 def stop_and_start(box: Box, unit: str) -> None:

@@ -66,7 +66,8 @@ def play(changes: Path) -> Play:
 
     def run(playbook: str, *options: str) -> dict[str, int]:
         through = str(ROOT / "tests/ansible/run_in_tree")
-        return recap([through, str(beneath), str(changes), playbook, *options], facts, env=environment())
+        command = [through, str(beneath), str(changes), playbook, *options]
+        return recap(command, facts, ["box"], env=environment())["box"]
 
     return run
 

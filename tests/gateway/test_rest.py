@@ -111,6 +111,16 @@ async def test_health_says_whether_the_box_does_its_job(gateway, http, books):
     assert (await http.get("/livez")).status == 200
 
 
+async def test_exchanges_that_shall_not_run_here_are_no_alarm(gateway, books):
+    """An alert on feed_up == 0 would else ring for every exchange that this box was never given."""
+    settings = HttpSettings(gateway.settings.shm_dir, gateway.settings.run_dir, writer_patience_ms=60_000)
+    told = replace(settings, exchanges=("okx", "kraken"))  # binance runs all the same
+    async with TestClient(TestServer(application(told))) as client:
+        text = await (await client.get("/metrics")).text()
+    rows = dict(re.findall(r'^bookwire_feed_up{exchange="(\w+)"} (\d)$', text, re.MULTILINE))
+    assert rows == {"binance": "1", "okx": "1", "kraken": "0"}
+
+
 async def test_metrics_parse_and_name_what_users_expect(gateway, http, books):
     async with gateway.client() as client:
         await client.subscribe("top:BTC-USDT")
@@ -125,6 +135,8 @@ async def test_metrics_parse_and_name_what_users_expect(gateway, http, books):
             samples[name] = float(value)
     assert samples['bookwire_feed_up{exchange="binance"}'] == 1
     assert samples['bookwire_feed_up{exchange="kraken"}'] == 0
+    assert samples['bookwire_feed_state{exchange="okx",state="live"}'] == 1
+    assert samples['bookwire_feed_state{exchange="kraken",state="down"}'] == 1
     assert samples['bookwire_books{exchange="okx",state="live"}'] == 1
     assert samples['bookwire_exchange_delay_seconds{exchange="okx"}'] == 0.005
     assert samples['bookwire_budget_seconds_count{exchange="okx",stage="decode"}'] == 0  # no loop reads here

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,6 +138,16 @@ def booted(changes: Path, *, above: Sequence[Path] = ()) -> Iterator[Box]:
                 process.wait(STOP_S)
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
+            _remove_groups(process.pid)
+
+
+def _remove_groups(pid: int) -> None:
+    """The control groups that ``boot`` made, empty now."""
+    for group in Path("/sys/fs/cgroup").glob(f"**/bookwire-box-{pid}"):
+        for below, _, _ in os.walk(group, topdown=False):
+            with suppress(OSError):  # a process that is being killed still: left to the kernel's end
+                os.rmdir(below)
 
 
 def _ready(process: subprocess.Popen[bytes], changes: Path) -> Box:

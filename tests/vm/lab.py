@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from machine import IMAGE, ISOLATED, QUIET, ROOT, DataNic, Vm
+from ports import free_ports
 
 EXCHANGES = ("binance", "coinbase", "okx", "bybit", "kraken")
 SYMBOL = "BTC-USDT"
@@ -37,12 +38,20 @@ class Play:
 
 
 class Simulators:
-    """Five exchanges in one process, with certificates for the addresses that the machine knows them by."""
+    """Five exchanges in one process, with certificates for the addresses that the machine knows them by.
+
+    In a directory where they were before they have the same certificates and ports.
+    """
 
     def __init__(self, directory: Path) -> None:
+        ports = directory / "ports"
+        if not ports.exists():
+            directory.mkdir(parents=True, exist_ok=True)
+            ports.write_text(",".join(map(str, free_ports(len(EXCHANGES)))))
         hosts = [MANAGEMENT_HOST, *(DataNic(at).host for at in range(len(EXCHANGES)))]
         command = [sys.executable, "-m", "appliance.cli", "simulate", "--symbols", SYMBOL]
-        command += ["--rate", "2", "--levels", "50", "--state-dir", str(directory)]
+        command += ["--rate", "2", "--levels", "50"]
+        command += ["--state-dir", str(directory), "--ports", ports.read_text()]
         command += [part for name in EXCHANGES for part in ("--exchange", name)]
         command += [part for host in hosts for part in ("--name", host)]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
@@ -104,7 +113,7 @@ def prepare(vm: Vm, simulators: Simulators) -> None:
 
 
 def play(vm: Vm, playbook: str, variables: dict[str, Any], *options: str) -> Play:
-    """Runs a playbook against the machine. Fails with its output where it fails."""
+    """Runs a playbook against the machine; its log has the time of each task. Fails with its output."""
     inventory = vm.directory / "hosts.json"
     host = {
         "ansible_host": "127.0.0.1",
@@ -123,8 +132,9 @@ def play(vm: Vm, playbook: str, variables: dict[str, Any], *options: str) -> Pla
         "ANSIBLE_TIMEOUT": "120",
     }
     began = time.monotonic()
-    log = vm.directory / f"{Path(playbook).stem}.{int(began)}.log"
-    with log.open("w") as out:
+    output = vm.directory / f"{Path(playbook).stem}.{int(began)}.out"
+    environment["ANSIBLE_LOG_PATH"] = str(output.with_suffix(".log"))
+    with output.open("w") as out:
         done = subprocess.run(
             ["ansible-playbook", "-i", str(inventory), playbook, *options],
             cwd=ROOT / "ansible",
@@ -133,7 +143,7 @@ def play(vm: Vm, playbook: str, variables: dict[str, Any], *options: str) -> Pla
             stderr=subprocess.STDOUT,
             check=False,
         )
-    said = log.read_text()
+    said = output.read_text()
     assert done.returncode == 0, said[-6000:]
     recap = re.search(r"^box +: (.*)$", said, re.MULTILINE)
     assert recap, said[-3000:]

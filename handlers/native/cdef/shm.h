@@ -125,6 +125,7 @@ typedef struct bw_timing {
     uint64_t cycles_per_second;
     uint64_t budget_every;
     uint64_t busy_ns;
+    uint64_t crossed_ns;
     uint64_t budget_ns[6][256];
     uint64_t gap_us[256];
     ...;

@@ -30,6 +30,18 @@ static void book_message(const char *kind, int64_t receive_ns, int64_t plaintext
     take(text, receive_ns, plaintext_ns);
 }
 
+/* A bid above the only ask, 101; a quantity of 0 takes it away. */
+static void crossing(const char *quantity, int64_t at_ns) {
+    char text[512];
+    number++;
+    snprintf(text, sizeof text,
+             "{\"topic\":\"orderbook.200.BTCUSDT\",\"ts\":1731035685345,\"type\":\"delta\","
+             "\"data\":{\"s\":\"BTCUSDT\",\"b\":[[\"102\",\"%s\"]],\"a\":[],\"u\":%d,\"seq\":8},"
+             "\"cts\":1731035685342}",
+             quantity, number);
+    take(text, at_ns, at_ns);
+}
+
 static uint64_t counted(enum bw_budget part) {
     uint64_t sum = 0;
     for (uint32_t bucket = 0; bucket < BW_HISTOGRAM_BUCKETS; bucket++) sum += timing->budget_ns[part][bucket];
@@ -83,6 +95,18 @@ static void test_gaps(void) {
     CHECK(sum == 1); /* the way to the first LIVE was none */
 }
 
+/* A LIVE book that stays crossed for 2 s, then one that is crossed until it is LIVE no more, after 3 s. */
+static void test_crossed(void) {
+    int64_t at = now_ns + 10000000000;
+    crossing("22", at);
+    CHECK(timing->crossed_ns == 0);
+    crossing("0", at + 2000000000);
+    CHECK(timing->crossed_ns == 2000000000);
+    crossing("22", at + 5000000000);
+    bw_engine_connection_down(engine, 0, BW_REASON_DISCONNECTED, at + 8000000000);
+    CHECK(timing->crossed_ns == 5000000000);
+}
+
 int main(void) {
     char path[64], error[256] = "";
     bw_plan_spec plan_spec = venue_spec(VENUE_BYBIT);
@@ -109,6 +133,7 @@ int main(void) {
     test_one_in_some();
     test_past_the_kernel();
     test_gaps();
+    test_crossed();
     bw_engine_free(engine);
     bw_segment_close(segment);
     bw_shm_writer_close(shm);

@@ -10,13 +10,22 @@ export const url = (() => {
 
 // A book of one channel. Levels are [price, quantity, orders, exchange]; a fullbook has one a price and exchange.
 export class Book {
-  constructor() { this.clear(); }
+  constructor() {
+    this.version = 0; // rises with every change
+    this.clear();
+  }
 
   clear() {
     this.sides = { bids: new Map(), asks: new Map() };
     this.ts = 0;
-    this.version = 0;
+    this.version += 1;
     this.state = "";
+  }
+
+  // It cannot be had, and why.
+  refuse(why) {
+    this.state = why;
+    this.version += 1;
   }
 
   take(message) {
@@ -94,7 +103,7 @@ export class Stream {
     if (message.channel === "status" && message.data) this.onStatus(message);
     const one = this.books.get(message.channel);
     if (!one) return;
-    if (message.type === "error") one.book.state = message.msg;
+    if (message.type === "error") one.book.refuse(message.msg);
     else if (message.data) one.book.take(message);
   }
 

@@ -17,6 +17,7 @@ let exchanges = [], numbers = new Map(), names = new Map(), link = "connecting",
 let book = null, deep = null; // in the ladder: one exchange's or the merged one with attribution; in the chart
 const drawn = { book: -1, best: -1, deep: -1, box: -1 }; // versions that are on the screen; -1: draw anew
 let charted = 0;
+let offer = () => {}; // examples for another symbol
 let carriers = new Map(); // symbol -> exchanges
 const best = new Map(); // exchange -> its book of one level
 
@@ -52,6 +53,7 @@ function follow() {
   }
   followTops();
   chartAnew();
+  offer(chosen.symbol);
   localStorage.setItem(KEPT, JSON.stringify(chosen));
   for (const element of document.querySelectorAll("[data-symbol]")) put(element, chosen.symbol);
   dirty = true;
@@ -163,7 +165,7 @@ addEventListener("resize", chartAnew);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", chartAnew);
 
 follow();
-console_(chosen.symbol);
+offer = console_(chosen.symbol);
 listSymbols();
 setInterval(listSymbols, 30_000);
 arbitrage();

@@ -169,6 +169,34 @@ async def test_the_depth_shows_steps_however_far_exchanges_cross(page: Browser, 
     assert right > 20
 
 
+@pytest.mark.long
+async def test_a_silent_stream_is_said_and_heard_again(page: Browser, box: Box) -> None:
+    gateway = box.pid("gateway")
+    assert gateway is not None
+    os.kill(gateway, signal.SIGSTOP)
+    try:
+        await page.until("document.querySelector('#link').textContent.startsWith('nothing heard')", 60)
+        await page.until("!document.querySelector('#stale').hidden")
+    finally:
+        os.kill(gateway, signal.SIGCONT)
+    await page.until("document.querySelector('#link').dataset.state === 'live'", 60)
+    await page.until("document.querySelector('#stale').hidden")
+
+
+async def test_a_flood_of_answers_is_kept_short(page: Browser) -> None:
+    send = """(() => {{ document.querySelector('#request').value = '{}';
+               document.querySelector('#console').requestSubmit(); }})()"""
+    for text in ('{"op":"ping"}', '{"op":"subscribe","channel":"fullbook:BTC-USDT","interval":0}'):
+        await page.evaluate(send.format(text))  # the second while the first still connects
+    lines = "[...document.querySelectorAll('#answers li')].map((item) => item.textContent)"
+    await page.until(f"{lines}.length === 200", 60)
+    first = await page.evaluate(f"{lines}[0]")
+    await page.until(f"{lines}[0] !== {first!r}")
+    assert await page.evaluate("document.querySelectorAll('#answers li').length") == 200
+    await page.evaluate("document.querySelector('#stop').click()")
+    await page.until(f"{lines}.at(-1) === 'closed: 1000 '")
+
+
 async def test_requests_are_tried_by_hand(page: Browser) -> None:
     ask = """(() => { document.querySelector('#request').value = '{"op":"nonsense","id":7}';
              document.querySelector('#console').requestSubmit(); })()"""

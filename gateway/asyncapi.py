@@ -25,6 +25,7 @@ SUMMARIES = {
     "status": "An exchange or a book changed its state.",
     "heartbeat": "Nothing else was sent for as long as asked.",
     "reconnect": "The gateway stops: come again.",
+    "closed": "The end of server-sent events, and what a WebSocket's close frame would say.",
     "error": "A request was refused; nothing is closed unless fatal.",
 }
 BINARY = "binaryFrame"
@@ -81,7 +82,15 @@ def document() -> dict[str, Any]:
         "asyncapi": "3.0.0",
         "info": {"title": "Bookwire", "version": product_version(), "license": {"name": "Apache-2.0"}},
         "defaultContentType": "application/json",
-        "servers": {"box": {"host": "localhost:8081", "protocol": "ws", "pathname": "/"}},
+        "servers": {
+            "box": {"host": "localhost:8081", "protocol": "ws", "pathname": "/"},
+            "events": {
+                "host": "localhost:8081",
+                "protocol": "sse",
+                "pathname": "/v1/events",
+                "description": "The same messages as server-sent events; a request's fields as query.",
+            },
+        },
         "channels": {
             "stream": {
                 "address": "/",

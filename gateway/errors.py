@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
 
 
 class Refusal(Enum):
@@ -39,6 +40,22 @@ class Refusal(Enum):
     def __init__(self, text: str, code: int) -> None:
         self.text = text
         self.code = code
+
+
+# Of refusals over HTTP; the others are 400.
+HTTP_STATUS = {
+    Refusal.UNKNOWN_CHANNEL: (404, "Not Found"),
+    Refusal.UNKNOWN_EXCHANGE: (404, "Not Found"),
+    Refusal.UNKNOWN_SYMBOL: (404, "Not Found"),
+    Refusal.NO_RECORDING: (404, "Not Found"),
+    Refusal.NO_ROOM: (503, "Service Unavailable"),
+}
+
+
+def problem_document(status: int, title: str, detail: str, code: int | None = None) -> dict[str, Any]:
+    """An RFC 9457 problem document; ``code`` is that of the stream's error of the same name."""
+    body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return body if code is None else {**body, "code": code}
 
 
 class RequestError(Exception):

@@ -30,6 +30,7 @@ class EventType(IntEnum):
     EXCHANGE = 5
     STOPPED = 6
     PUSHED = 7
+    EVENTS = 8
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,10 @@ class NativeLoop:
 
     def send(self, client: int, text: bytes) -> None:
         self._post(lambda: int(lib.bw_gateway_send(self._gateway, client, text, len(text))))
+
+    def answer(self, client: int, text: bytes) -> None:
+        """A whole HTTP answer and the end, to a client that asked for events and was sent none."""
+        self._post(lambda: int(lib.bw_gateway_answer(self._gateway, client, text, len(text))))
 
     def push(self, client: int, frames: bytes) -> None:
         """Whole WebSocket frames; a PUSHED event follows."""

@@ -15,25 +15,45 @@ from typing import Any, Protocol
 
 import orjson
 
-from gateway.channels import Channel, Options, Slow, View, canonical_form, parse_channel, parse_options
+from gateway.channels import (
+    Channel,
+    Format,
+    Options,
+    Slow,
+    View,
+    canonical_form,
+    parse_channel,
+    parse_options,
+)
 from gateway.directory import SegmentDirectory
 from gateway.errors import Refusal, RequestError
+from gateway.events import refusal, requests_of
 from gateway.fees import arb_terms
 from gateway.played import Asked, Played, span_of
 from gateway.player import Span
 from gateway.settings import GatewaySettings
 
-POLICY_VIOLATION = 1008
+NORMAL, POLICY_VIOLATION = 1000, 1008
 
 
 class Commands(Protocol):
     """What the native loop is asked to do. ``text`` goes out before anything of the subscription."""
 
     def send(self, client: int, text: bytes) -> None: ...
+    def answer(self, client: int, text: bytes) -> None: ...
     def subscribe(self, client: int, tag: int, channel: Channel, options: Options, text: bytes) -> None: ...
     def unsubscribe(self, client: int, tag: int, text: bytes) -> None: ...
     def authorise(self, client: int, text: bytes) -> None: ...
     def close(self, client: int, code: int, reason: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a subscribe request asks for, found to be possible. ``span`` None: the live stream."""
+
+    channel: Channel
+    options: Options
+    span: Span | None
 
 
 @dataclass
@@ -47,6 +67,7 @@ class Subscription:
 class Client:
     subscriptions: dict[str, Subscription] = field(default_factory=dict)  # by channel name
     errors: deque[float] = field(default_factory=deque)  # when, s
+    events: bool = False  # over plain HTTP: it ends with its last subscription
 
 
 class Requests:
@@ -86,6 +107,24 @@ class Requests:
             if state and subscription.tag == tag:
                 del state.subscriptions[name]
                 self._refuse(client, RequestError(Refusal.NO_ROOM, name), None, now_s)
+                self._left(client, name)
+
+    def events(self, client: int, target: str, now_s: float) -> None:
+        """Subscribes who asked for server-sent events, or answers with the first thing that is wrong."""
+        state = self._clients[client] = Client(events=True)
+        try:
+            wanted = [self._wanted(client, request) for request in requests_of(target)]
+            if any(one.options.format is Format.BINARY for one in wanted):
+                raise RequestError(Refusal.INVALID_FORMAT)
+            if len(wanted) > self._settings.subscriptions_per_client:
+                raise RequestError(Refusal.TOO_MANY_SUBSCRIPTIONS)
+            for one in {one.channel.name: one for one in wanted}.values():
+                self._take(client, one, None)
+        except RequestError as error:
+            if state.subscriptions:
+                self._refuse(client, error, None, now_s)
+            else:
+                self._commands.answer(client, refusal(error, target))
 
     def text(self, client: int, text: bytes, *, authorised: bool, now_s: float) -> None:
         """Answers one request; never raises for what a client sent."""
@@ -159,6 +198,10 @@ class Requests:
         raise RequestError(Refusal.MISSING_CHANNEL)
 
     def _subscribe(self, client: int, request: Mapping[str, Any], identifier: Any) -> None:
+        self._take(client, self._wanted(client, request), identifier)
+
+    def _wanted(self, client: int, request: Mapping[str, Any]) -> Wanted:
+        """Raises RequestError."""
         text, mode = self._channel_text(request)
         channel = parse_channel(text, self._directory)
         settings = self._settings
@@ -175,13 +218,17 @@ class Requests:
             raise RequestError(Refusal.ALREADY_SUBSCRIBED, channel.name)
         if len(held) >= settings.subscriptions_per_client:
             raise RequestError(Refusal.TOO_MANY_SUBSCRIPTIONS, channel.name)
-        self._tags += 1
-        held[channel.name] = Subscription(self._tags, channel, options)
+        return Wanted(channel, options, span)
+
+    def _take(self, client: int, wanted: Wanted, identifier: Any) -> None:
+        """Raises RequestError where a replay has no room."""
+        channel, options = wanted.channel, wanted.options
         answer = _dump({"type": "subscribed", "channel": channel.name}, identifier)
-        if span is not None and self._played is not None:
-            del held[channel.name]
-            self._played.start(self._asked(client, channel, options, span, answer, identifier))
-            held[channel.name] = Subscription(self._tags, channel, options)
+        if wanted.span is not None and self._played is not None:
+            self._played.start(self._asked(client, channel, options, wanted.span, answer, identifier))
+        self._tags += 1
+        self._clients[client].subscriptions[channel.name] = Subscription(self._tags, channel, options)
+        if wanted.span is not None:
             return
         self._commands.subscribe(client, self._tags, channel, options, answer)
 
@@ -191,13 +238,22 @@ class Requests:
         """A replay; the subscription ends with it."""
 
         def ended() -> None:
-            self._clients.get(client, Client()).subscriptions.pop(channel.name, None)
+            self._left(client, channel.name)
 
-        def refused(refusal: Refusal) -> None:
-            ended()
-            self._refuse(client, RequestError(refusal, channel.name), identifier, time.monotonic())
+        def refused(why: Refusal) -> None:
+            self._clients.get(client, Client()).subscriptions.pop(channel.name, None)
+            self._refuse(client, RequestError(why, channel.name), identifier, time.monotonic())
+            self._left(client, channel.name)
 
         return Asked(client, channel, options, span, answer, refused, ended)
+
+    def _left(self, client: int, name: str) -> None:
+        """A subscription ended by itself; events end when nothing is left to come."""
+        state = self._clients.get(client)
+        if state is not None:
+            state.subscriptions.pop(name, None)
+            if state.events and not state.subscriptions:
+                self._commands.close(client, NORMAL, "nothing is left")
 
     def _unsubscribe(self, client: int, request: Mapping[str, Any], identifier: Any) -> None:
         text, _ = self._channel_text(request)

@@ -19,7 +19,7 @@ from aiohttp import web
 from gateway.arb import ArbTable, terms_of
 from gateway.channels import Options, View, parse_channel, parse_depth
 from gateway.directory import LOOK_AGAIN_S, SegmentDirectory
-from gateway.errors import Refusal, RequestError
+from gateway.errors import HTTP_STATUS, Refusal, RequestError, problem_document
 from gateway.fees import arb_terms
 from gateway.health import Check, book_checks, gateway_check
 from gateway.history import HistoryRoutes
@@ -35,7 +35,6 @@ from handlers.errors import SetupError
 from handlers.logs import Log
 from handlers.service import Service
 
-NOT_FOUND = {Refusal.UNKNOWN_CHANNEL, Refusal.UNKNOWN_EXCHANGE, Refusal.UNKNOWN_SYMBOL}
 LEVEL_BYTES_MAX = 160
 ASSET_KINDS = {"css": "text/css", "js": "text/javascript"}
 FRESH = {"Cache-Control": "no-cache"}
@@ -52,9 +51,7 @@ Ready = Callable[[str, int], None]
 
 def problem(status: int, title: str, detail: str, code: int | None = None) -> web.Response:
     """An RFC 9457 problem document."""
-    body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    if code is not None:
-        body["code"] = code
+    body = problem_document(status, title, detail, code)
     return web.Response(status=status, body=orjson.dumps(body), content_type="application/problem+json")
 
 
@@ -205,7 +202,7 @@ async def problems(
     try:
         return await handler(request)
     except RequestError as error:
-        status = 404 if error.refusal in NOT_FOUND else 400
+        status, _ = HTTP_STATUS.get(error.refusal, (400, ""))
         return problem(status, error.refusal.text, error.channel or request.path, error.refusal.code)
     except web.HTTPException as error:
         answer = problem(error.status, error.reason, f"{request.method} {request.path}")

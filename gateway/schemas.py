@@ -208,6 +208,7 @@ SENT: dict[str, Schema] = {
     "status": _status(),
     "heartbeat": _object({"type": {"const": "heartbeat"}, "channel": CHANNEL, "ts": TS}),
     "replayed": _object({"type": {"const": "replayed"}, "channel": CHANNEL, "to": COUNT}),
+    "closed": _object({"type": {"const": "closed"}, "code": COUNT, "reason": TEXT}),
     "reconnect": _object({"type": {"const": "reconnect"}, "reason": TEXT, "deadline_ms": COUNT}),
 }  # fmt: skip
 

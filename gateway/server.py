@@ -159,6 +159,8 @@ class Server:
         now_s = time.monotonic()
         if event.type is EventType.TEXT:
             self._requests.text(event.client, event.body, authorised=event.code == 1, now_s=now_s)
+        elif event.type is EventType.EVENTS:
+            self._requests.events(event.client, event.body.decode("utf-8", "replace"), now_s)
         elif event.type is EventType.CLOSED:
             self._requests.closed(event.client)
         elif event.type is EventType.TOO_LARGE:

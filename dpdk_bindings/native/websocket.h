@@ -83,7 +83,7 @@ int bw_upgrade_response_parse(const char *data, size_t bytes, bool deflate_offer
                               const char key[BW_UPGRADE_KEY_BYTES], bw_upgrade_answer *answer);
 
 typedef struct bw_upgrade {
-    char path[256]; /* with query */
+    char path[1024]; /* with query */
     char key[BW_UPGRADE_KEY_BYTES];
     char origin[128];
     char authorization[512];

@@ -13,9 +13,11 @@ const CHART_LEVELS = 400, CHART_MS = 250;
 const chosen = { symbol: "BTC-USDT", depth: 15, source: "", ...JSON.parse(localStorage.getItem(KEPT) ?? "{}") };
 const tops = new Tops($("#top-rows")), ladder = new Ladder($("#bids"), $("#asks"));
 const arbRows = new Rows($("#arb-rows"), 7);
-let exchanges = [], numbers = new Map(), names = new Map(), link = "connecting", boxStale = "", dirty = true, drawn = -1;
+let exchanges = [], numbers = new Map(), names = new Map(), link = "connecting", boxStale = "", dirty = true;
 let book = null, deep = null; // in the ladder: one exchange's or the merged one with attribution; in the chart
+const drawn = { book: -1, best: -1, deep: -1, box: -1 }; // versions that are on the screen; -1: draw anew
 let charted = 0;
+let offer = () => {}; // examples for another symbol
 let carriers = new Map(); // symbol -> exchanges
 const best = new Map(); // exchange -> its book of one level
 
@@ -50,6 +52,8 @@ function follow() {
     deep = stream.follow(`consbook:${chosen.symbol}`, CHART_LEVELS);
   }
   followTops();
+  chartAnew();
+  offer(chosen.symbol);
   localStorage.setItem(KEPT, JSON.stringify(chosen));
   for (const element of document.querySelectorAll("[data-symbol]")) put(element, chosen.symbol);
   dirty = true;
@@ -108,14 +112,20 @@ async function arbitrage() {
   }
 }
 
+// Each part only where what it shows has changed: most frames bring some exchanges' best prices, and nothing else.
 function draw() {
   requestAnimationFrame(draw);
   charts();
-  const now = [book, ...best.values()].reduce((sum, one) => sum + one.version, 0);
-  if (!dirty && now === drawn) return;
+  let version = 0;
+  for (const one of best.values()) version += one.version;
+  if (dirty || version !== drawn.best) tops.show(best, exchanges);
+  drawn.best = version;
+  if (dirty || book.version !== drawn.book) levels();
+  drawn.book = book.version;
   dirty = false;
-  drawn = now;
-  tops.show(best, exchanges);
+}
+
+function levels() {
   const shown = ladder.show(book, Number(chosen.depth), numbers, names, chosen.source);
   const bid = shown.bids[0]?.[0], ask = shown.asks[0]?.[0];
   const spread = bid && ask ? `${bid} / ${ask}, ${((ask - bid) / (ask + bid) * 2e4).toFixed(2)} bp apart` : book.state || "no levels";
@@ -126,14 +136,22 @@ function draw() {
   $("#books").classList.toggle("stale", Boolean(old));
 }
 
-// What need not move with every frame.
+// What need not move with every frame: the depth four times a second, the rest when the box has told something.
 function charts() {
   const now = performance.now();
-  if (now - charted < CHART_MS) return;
-  charted = now;
-  depthChart($("#depth-chart"), joined(deep.sorted("bids"), CHART_LEVELS), joined(deep.sorted("asks"), CHART_LEVELS));
-  box.heat($("#heat"), $("#heat-text"));
-  box.latency($("#latency"), $("#latency-text"), $("#latency-of").value);
+  if (box.told !== drawn.box) {
+    drawn.box = box.told;
+    box.heat($("#heat"), $("#heat-text"));
+    box.latency($("#latency"), $("#latency-text"), $("#latency-of").value);
+  } else if (deep.version !== drawn.deep && now - charted >= CHART_MS) {
+    charted = now;
+    drawn.deep = deep.version;
+    depthChart($("#depth-chart"), joined(deep.sorted("bids"), CHART_LEVELS), joined(deep.sorted("asks"), CHART_LEVELS));
+  }
+}
+
+function chartAnew() {
+  drawn.box = drawn.deep = -1;
 }
 
 $("#symbol").value = chosen.symbol;
@@ -141,13 +159,13 @@ $("#depth").value = chosen.depth;
 $("#symbol").onchange = (event) => choose("symbol", event.target.value.trim().toUpperCase().replace("/", "-"));
 $("#depth").onchange = (event) => choose("depth", event.target.value);
 $("#source").onchange = (event) => choose("source", event.target.value);
-$("#latency-of").onchange = () => { charted = 0; };
+$("#latency-of").onchange = chartAnew;
 $("#choice").onsubmit = (event) => event.preventDefault();
-addEventListener("resize", () => { charted = 0; });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { charted = 0; });
+addEventListener("resize", chartAnew);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", chartAnew);
 
 follow();
-console_(chosen.symbol);
+offer = console_(chosen.symbol);
 listSymbols();
 setInterval(listSymbols, 30_000);
 arbitrage();

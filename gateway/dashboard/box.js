@@ -18,6 +18,7 @@ export class Box {
     this.history = new Map(); // exchange -> updates a second, newest last
     this.rows = new Rows(document.querySelector("#exchange-rows"), 8, (cells) => cells[1].append(make("span", "state")));
     this.exchanges = [];
+    this.told = 0; // answers
     this.asking = false;
     this.poll();
   }
@@ -60,6 +61,7 @@ export class Box {
       this.history.set(one.id, past);
     }
     this.exchanges = told.exchanges;
+    this.told += 1;
     this.show();
     this.onData(told.exchanges);
   }

@@ -8,17 +8,32 @@ export class Tops {
       cells[2].classList.add("bid");
       cells[3].classList.add("ask");
     });
+    this.known = new Map(); // exchange -> its best levels, and of which book and version
   }
 
-  // books: exchange -> its book, of which only the best levels are looked at.
+  // The best levels of a book; `changed` where they are looked at for the first time.
+  bestOf(id, book) {
+    let known = this.known.get(id);
+    if (known?.book === book && known.version === book.version) return known;
+    known = { book, version: book.version, bid: book.best("bids"), ask: book.best("asks"), changed: true };
+    this.known.set(id, known);
+    return known;
+  }
+
+  // books: exchange -> its book, of which only the best levels are looked at. Writes rows that differ.
   show(books, exchanges) {
-    const items = exchanges.flatMap((one) => {
-      const book = books.get(one.id), bid = book?.best("bids"), ask = book?.best("asks");
-      return bid || ask ? [{ ...one, bid, ask }] : [];
-    });
+    const items = [];
+    for (const { id, name, number } of exchanges) {
+      const book = books.get(id), best = book && this.bestOf(id, book);
+      if (best?.bid || best?.ask) items.push({ name, number, best, bid: best.bid, ask: best.ask });
+    }
     const prices = (side) => items.flatMap((one) => one[side]?.[0] ?? []);
     const bid = Math.max(...prices("bid")), ask = Math.min(...prices("ask"));
-    this.rows.fill(items, (one, cells) => {
+    this.rows.fill(items, (one, cells, row) => {
+      const bold = `${one.bid?.[0] === bid} ${one.ask?.[0] === ask}`;
+      if (!one.best.changed && row.dataset.bold === bold && cells[0].dataset.name === one.name) return;
+      one.best.changed = false;
+      row.dataset.bold = bold;
       label(cells[0], one.name, one.number);
       put(cells[1], quantity(one.bid?.[1]));
       put(cells[2], price(one.bid?.[0])).classList.toggle("best", one.bid?.[0] === bid);
@@ -101,26 +116,36 @@ function draw(bar, parts) {
   });
 }
 
-// Cumulated quantity as far from the middle as both sides are known; a side ends where its levels end.
-// Where exchanges cross, the sides overlap.
+// What the chart shows of both sides: the price of each in the middle of the chart, and how far to its edges.
+// As far from the middle as both sides are known; where exchanges cross, the sides overlap. Where they cross by more
+// than that, as far as either is known; by more than both are, each side begins at its own best, `apart`.
+export function depthScale(bids, asks) {
+  const bid = bids[0][0], ask = asks[0][0], middle = (bid + ask) / 2, least = middle * 1e-6, crossed = bid - ask;
+  const low = bids.at(-1)[0], high = asks.at(-1)[0], known = [bid - low, high - ask];
+  if (crossed > known[0] + known[1]) return { apart: true, crossed, bid, ask, reach: Math.max(...known, least) };
+  const far = [middle - low, high - middle], both = crossed <= Math.min(...known) / 2;
+  const reach = both ? Math.max(Math.min(...far), Math.abs(crossed)) : Math.max(...far, crossed / 2);
+  return { apart: false, crossed, bid: middle, ask: middle, reach: Math.max(reach, least) };
+}
+
+// Cumulated quantity by price; faint where no more levels are known, so that it is that much at least.
 export function depthChart(canvas, bids, asks) {
   const { context, width, height } = brush(canvas);
   if (!bids.length || !asks.length) return;
-  const middle = (bids[0][0] + asks[0][0]) / 2;
-  const known = Math.min(middle - bids.at(-1)[0], asks.at(-1)[0] - middle);
-  const reach = Math.max(known, Math.abs(bids[0][0] - asks[0][0]), middle * 1e-6);
-  const cumulated = (rows) => {
+  const scale = depthScale(bids, asks), { reach, apart, crossed } = scale;
+  const cumulated = (rows, from) => {
     let sum = 0;
-    return rows.filter(([at]) => Math.abs(at - middle) <= reach).map(([at, amount]) => [at, sum += amount]);
+    return rows.filter(([at]) => Math.abs(at - from) <= reach).map(([at, amount]) => [at, sum += amount]);
   };
   const sides = [["bid", bids, 0], ["ask", asks, width]].map(([name, all, edge]) => {
-    const rows = cumulated(all);
-    return [name, rows, rows.length < all.length ? edge : null];
+    const rows = cumulated(all, scale[name]);
+    return [name, rows, rows.length < all.length, edge];
   });
   const most = Math.max(...sides.map(([, rows]) => rows.at(-1)?.[1] ?? 0), Number.MIN_VALUE), floor = height - 18;
-  const x = (at) => width / 2 + (at - middle) / reach * width / 2, y = (sum) => floor - sum / most * (height - 36);
-  for (const [name, rows, edge] of sides) {
+  const y = (sum) => floor - sum / most * (height - 36);
+  for (const [name, rows, more, edge] of sides) {
     if (!rows.length) continue;
+    const x = (at) => width / 2 + (at - scale[name]) / reach * width / 2;
     context.beginPath();
     context.moveTo(x(rows[0][0]), floor);
     let before = 0;
@@ -129,14 +154,17 @@ export function depthChart(canvas, bids, asks) {
       context.lineTo(x(at), y(sum));
       before = sum;
     }
-    const end = edge ?? x(rows.at(-1)[0]);
+    const end = more ? edge : x(rows.at(-1)[0]);
     context.lineTo(end, y(before));
-    context.lineTo(end, floor);
+    if (more) context.lineTo(end, floor);
     context.fillStyle = context.strokeStyle = ink(name);
+    context.stroke();
+    context.lineTo(end, floor);
     context.globalAlpha = 0.25;
     context.fill();
+    context.globalAlpha = 0.1;
+    context.fillRect(end, y(before), edge - end, floor - y(before));
     context.globalAlpha = 1;
-    context.stroke();
   }
   context.fillStyle = ink("soft");
   const digits = Math.max(0, Math.min(8, 2 - Math.floor(Math.log10(reach))));
@@ -144,9 +172,18 @@ export function depthChart(canvas, bids, asks) {
     context.textAlign = align;
     context.fillText(value.toFixed(digits), at, height - 4);
   };
-  legend("left", 2, middle - reach);
-  legend("center", width / 2, middle);
-  legend("right", width - 2, middle + reach);
+  legend("left", 2, scale.bid - reach);
+  legend("right", width - 2, scale.ask + reach);
+  if (apart) {
+    legend("right", width / 2 - 6, scale.bid);
+    legend("left", width / 2 + 6, scale.ask);
+  } else {
+    legend("center", width / 2, scale.bid);
+  }
+  if (crossed > 0) {
+    context.textAlign = "right";
+    context.fillText(`crossed by ${crossed.toFixed(digits)}${apart ? ", sides apart" : ""}`, width - 2, 12);
+  }
   context.textAlign = "left";
   context.fillText(`up to ${quantity(most)} a side`, 2, 12);
 }

@@ -10,13 +10,22 @@ export const url = (() => {
 
 // A book of one channel. Levels are [price, quantity, orders, exchange]; a fullbook has one a price and exchange.
 export class Book {
-  constructor() { this.clear(); }
+  constructor() {
+    this.version = 0; // rises with every change
+    this.clear();
+  }
 
   clear() {
     this.sides = { bids: new Map(), asks: new Map() };
     this.ts = 0;
-    this.version = 0;
+    this.version += 1;
     this.state = "";
+  }
+
+  // It cannot be had, and why.
+  refuse(why) {
+    this.state = why;
+    this.version += 1;
   }
 
   take(message) {
@@ -54,7 +63,7 @@ export class Stream {
     this.onStatus = onStatus;
     this.books = new Map(); // channel -> { book, request }
     this.retry = RETRY_FIRST_MS;
-    this.heard = performance.now();
+    this.quiet = false; // said to be silent
     this.connect();
     setInterval(() => this.watch(), 1000);
   }
@@ -62,39 +71,53 @@ export class Stream {
   connect() {
     this.onState("connecting", "connecting");
     const socket = this.socket = new WebSocket(url);
+    this.heard = performance.now();
     socket.onopen = () => {
       this.retry = RETRY_FIRST_MS;
       this.heard = performance.now();
+      this.quiet = false;
       this.onState("live", "connected");
       socket.send(JSON.stringify({ op: "subscribe", channel: "status" }));
       for (const [channel, one] of this.books) this.ask(channel, one);
     };
     socket.onmessage = (event) => this.message(JSON.parse(event.data));
-    socket.onclose = () => {
-      if (this.socket !== socket) return;
-      for (const { book } of this.books.values()) book.clear();
-      const wait = this.retry * (0.5 + Math.random());
-      this.retry = Math.min(RETRY_LAST_MS, this.retry * 2);
-      this.onState("lost", `not connected; again in ${Math.ceil(wait / 1000)} s`);
-      setTimeout(() => this.connect(), wait);
-    };
+    socket.onclose = () => this.lose();
   }
 
-  // A connection that says nothing, not even a pong, is given up.
+  // Comes again later; whatever the old socket still has to say is not heard.
+  lose() {
+    this.socket.onopen = this.socket.onmessage = this.socket.onclose = null;
+    this.socket.close();
+    for (const { book } of this.books.values()) book.clear();
+    const wait = this.retry * (0.5 + Math.random());
+    this.retry = Math.min(RETRY_LAST_MS, this.retry * 2);
+    this.onState("lost", `not connected; again in ${Math.ceil(wait / 1000)} s`);
+    setTimeout(() => this.connect(), wait);
+  }
+
+  // A connection that says nothing, not even a pong, is given up, and so is one that is not made in time: the
+  // peer of a half-open one would be waited for much longer.
   watch() {
-    const silent = performance.now() - this.heard;
-    if (this.socket.readyState !== WebSocket.OPEN) return;
-    if (silent > 2 * SILENCE_MS) this.socket.close();
-    else if (silent > SILENCE_MS / 2) this.socket.send('{"op":"ping"}');
-    if (silent > SILENCE_MS) this.onState("lost", `nothing heard for ${Math.round(silent / 1000)} s`);
+    const silent = performance.now() - this.heard, state = this.socket.readyState;
+    if (state > WebSocket.OPEN) return;
+    if (silent > 2 * SILENCE_MS) return this.lose();
+    if (state !== WebSocket.OPEN) return;
+    if (silent > SILENCE_MS / 2) this.socket.send('{"op":"ping"}');
+    if (silent <= SILENCE_MS) return;
+    this.quiet = true;
+    this.onState("lost", `nothing heard for ${Math.round(silent / 1000)} s`);
   }
 
   message(message) {
     this.heard = performance.now();
+    if (this.quiet) {
+      this.quiet = false;
+      this.onState("live", "connected");
+    }
     if (message.channel === "status" && message.data) this.onStatus(message);
     const one = this.books.get(message.channel);
     if (!one) return;
-    if (message.type === "error") one.book.state = message.msg;
+    if (message.type === "error") one.book.refuse(message.msg);
     else if (message.data) one.book.take(message);
   }
 

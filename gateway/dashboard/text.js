@@ -24,9 +24,15 @@ export function age(ms) {
 
 export const rate = (value) => value >= 100 ? Math.round(value).toString() : value.toFixed(1);
 
-// Sets the text only where it changed, so that nothing is laid out anew for nothing.
+// Sets the text only where it changed, so that nothing is laid out anew for nothing. All text of such an element
+// comes through here: what it shows is remembered, not read from the document.
+const shown = new WeakMap();
 export function put(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+  if (shown.get(element) === text) return element;
+  shown.set(element, text);
+  const node = element.firstChild;
+  if (node && node === element.lastChild && node.nodeType === Node.TEXT_NODE) node.data = text;
+  else element.textContent = text;
   return element;
 }
 
@@ -75,4 +81,10 @@ export function brush(canvas) {
   return { context, width, height };
 }
 
-export const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+// Colours of the style sheet, asked for once by day and once by night.
+const inks = new Map(), dark = matchMedia("(prefers-color-scheme: dark)");
+dark.addEventListener("change", () => inks.clear());
+export function ink(name) {
+  if (!inks.has(name)) inks.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
+  return inks.get(name);
+}

@@ -42,6 +42,11 @@ void bw_log_append(bw_log *log, const void *frame, size_t bytes) {
     log->head += bytes;
 }
 
+size_t bw_frame_header_bytes(const uint8_t *frame) {
+    size_t length = frame[1] & 0x7f;
+    return length < 126 ? 2 : length == 126 ? 4 : 10;
+}
+
 size_t bw_frame_bytes(const uint8_t *frame) {
     size_t length = frame[1] & 0x7f;
     if (length < 126) return 2 + length;

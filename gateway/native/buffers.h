@@ -27,6 +27,7 @@ void bw_log_append(bw_log *log, const void *frame, size_t bytes);
 
 /* Bytes of the unmasked WebSocket frame at `frame`, header included. */
 size_t bw_frame_bytes(const uint8_t *frame);
+size_t bw_frame_header_bytes(const uint8_t *frame);
 
 typedef struct bw_queue {
     uint8_t *data;

@@ -99,7 +99,7 @@ static bool put_pages(bw_gateway *gateway, bw_sub *sub, const bw_message *whole,
         if (page > 0) part.conflated = 0;
         uint8_t *frame;
         size_t bytes = bw_group_encode(gateway, sub->group, &part, &frame);
-        if (!bw_queue_put(&sub->client->out, frame, bytes)) return false;
+        if (!bw_client_put_frames(sub->client, frame, bytes)) return false;
         BW_COUNT(gateway->stats, messages_sent, 1);
     }
     return true;
@@ -124,7 +124,7 @@ static bool put_book(bw_gateway *gateway, bw_sub *sub, uint64_t missed) {
                          (uint32_t)(bytes * 5 / 4 / gateway->limits.frame_bytes_max) + 1);
     }
     BW_COUNT(gateway->stats, messages_sent, 1);
-    return bw_queue_put(&sub->client->out, frame, bytes);
+    return bw_client_put_frames(sub->client, frame, bytes);
 }
 
 bool bw_sub_catch_up(bw_gateway *gateway, bw_sub *sub) {
@@ -132,7 +132,7 @@ bool bw_sub_catch_up(bw_gateway *gateway, bw_sub *sub) {
     uint64_t missed = sub->fresh ? 0 : group->emission - sub->emission;
     bool put = true;
     if (missed > 0 || sub->snapshot_wanted) {
-        put = group->encoding.kind == BW_VIEW_STATUS ? bw_status_snapshot(gateway, &sub->client->out, missed)
+        put = group->encoding.kind == BW_VIEW_STATUS ? bw_status_snapshot(gateway, sub->client, missed)
                                                      : put_book(gateway, sub, missed);
         if (missed > 0) BW_COUNT(gateway->stats, conflations, 1);
     }

@@ -189,6 +189,12 @@ void bw_client_close(bw_gateway *gateway, bw_client *client, uint16_t code, cons
     client->closing = true;
     client->close_code = code;
     client->closing_ns = gateway->now_ns;
+    if (client->events) { /* a message that is cut cannot be told from a whole one */
+        if (client->blocked || !bw_events_put_end(client, code, reason)) {
+            bw_client_kill(gateway, client, code);
+        }
+        return bw_client_schedule_flush(gateway, client);
+    }
     client->out.end = client->out.start + client->frame_left; /* nothing after the close frame */
     uint8_t payload[125] = {(uint8_t)(code >> 8), (uint8_t)code};
     size_t bytes = strlen(reason);
@@ -277,6 +283,11 @@ static bool client_pauses(bw_gateway *gateway, bw_client *client) {
 static void client_events(bw_gateway *gateway, bw_client *client) {
     bw_ws_event event;
     if (client->state == BW_CLIENT_HTTP && !client->closing) bw_client_upgrade(gateway, client);
+    if (client->events) { /* nothing it says after its request means anything */
+        size_t bytes;
+        bw_ws_unparsed(client->ws, &bytes);
+        return bw_ws_skip(client->ws, bytes);
+    }
     while (client->state == BW_CLIENT_OPEN && !client_pauses(gateway, client)) {
         if (bw_ws_next(client->ws, &event) == BW_WS_NONE) return;
         client_event(gateway, client, &event);
@@ -338,7 +349,7 @@ static void client_tick(bw_gateway *gateway, bw_client *client) {
                now - client->pinged_ns > gateway->limits.ping_ms * ms) {
         client->pinged_ns = now;
         BW_COUNT(gateway->stats, pings_sent, 1);
-        bw_client_put(gateway, client, true, BW_WS_OP_PING, "bookwire", 8);
+        if (!client->head_due) bw_client_put(gateway, client, true, BW_WS_OP_PING, "bookwire", 8);
     }
     bw_client_tell_pushed(gateway, client);
     if (gateway->heartbeats > 0 && client->state == BW_CLIENT_OPEN && !client->blocked && !client->closing) {

@@ -8,7 +8,7 @@
 #define UNREAD_QUEUES_MAX 8u
 
 enum command { COMMAND_SEND = 1, COMMAND_SUBSCRIBE, COMMAND_UNSUBSCRIBE, COMMAND_AUTHORISE, COMMAND_CLOSE,
-               COMMAND_SEND_ALL, COMMAND_STOP, COMMAND_PUSH };
+               COMMAND_SEND_ALL, COMMAND_STOP, COMMAND_PUSH, COMMAND_ANSWER };
 
 static int post(bw_gateway *gateway, bw_pipe_message message, const void *first, size_t first_bytes,
                 const void *second, size_t second_bytes) {
@@ -20,6 +20,10 @@ static int post(bw_gateway *gateway, bw_pipe_message message, const void *first,
 
 int bw_gateway_send(bw_gateway *gateway, uint64_t client, const char *text, uint32_t bytes) {
     return post(gateway, (bw_pipe_message){.type = COMMAND_SEND, .client = client}, text, bytes, NULL, 0);
+}
+
+int bw_gateway_answer(bw_gateway *gateway, uint64_t client, const char *text, uint32_t bytes) {
+    return post(gateway, (bw_pipe_message){.type = COMMAND_ANSWER, .client = client}, text, bytes, NULL, 0);
 }
 
 int bw_gateway_push(bw_gateway *gateway, uint64_t client, const uint8_t *frames, uint32_t bytes) {
@@ -69,11 +73,23 @@ static void put_text(bw_gateway *gateway, bw_client *client, const void *text, s
 
 static void push(bw_gateway *gateway, bw_client *client, const uint8_t *frames, uint32_t bytes) {
     if (client->state != BW_CLIENT_OPEN || client->closing) return; /* its CLOSED event is on the way */
-    if (!bw_queue_put(&client->out, frames, bytes)) return bw_client_kill(gateway, client, 1011);
+    if (!bw_client_put_frames(client, frames, bytes)) return bw_client_kill(gateway, client, 1011);
     uint64_t messages = 0;
     for (size_t at = 0; at < bytes; at += bw_frame_bytes(frames + at)) messages++;
     BW_COUNT(gateway->stats, messages_sent, messages);
     client->pushes++;
+    bw_client_schedule_flush(gateway, client);
+}
+
+/* Instead of events: the HTTP answer that says why there are none. */
+static void answer(bw_gateway *gateway, bw_client *client, const uint8_t *text, uint32_t bytes) {
+    if (!client->head_due || client->closing) return;
+    client->head_due = false;
+    BW_COUNT(gateway->stats, refused_handshake, 1);
+    if (!bw_queue_put(&client->out, text, bytes)) return bw_client_kill(gateway, client, 1011);
+    client->closing = true;
+    client->closing_ns = gateway->now_ns;
+    client->close_code = 1002;
     bw_client_schedule_flush(gateway, client);
 }
 
@@ -121,6 +137,7 @@ static void run(bw_gateway *gateway, const bw_pipe_message *message, const uint8
         client->authorised = true;
         put_text(gateway, client, body, message->body_bytes);
         break;
+    case COMMAND_ANSWER: answer(gateway, client, body, message->body_bytes); break;
     case COMMAND_PUSH: push(gateway, client, body, message->body_bytes); break;
     case COMMAND_CLOSE: bw_client_close(gateway, client, (uint16_t)message->code, (const char *)body); break;
     default: break;

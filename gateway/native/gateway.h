@@ -21,6 +21,7 @@ enum bw_gateway_event { /* bw_pipe_message.type */
     BW_GATEWAY_EXCHANGE = 5, /* code: exchange number, tag: 1 up, 0 down, body: why */
     BW_GATEWAY_STOPPED = 6,
     BW_GATEWAY_PUSHED = 7,   /* client, code: so many pushes are out, nothing waits for the socket */
+    BW_GATEWAY_EVENTS = 8,   /* client, body: path and query of who wants server-sent events */
 };
 
 enum bw_slow { BW_SLOW_CONFLATE, BW_SLOW_RESNAPSHOT, BW_SLOW_DISCONNECT };
@@ -83,6 +84,8 @@ uint32_t bw_gateway_events(bw_gateway *gateway, uint8_t *out, uint32_t room);
 /* Commands. 0, or -EAGAIN when the pipe is full: try again later. `text` is sent as one text message
  * and, for the (un)subscribe commands, before anything else of that subscription. */
 int bw_gateway_send(bw_gateway *gateway, uint64_t client, const char *text, uint32_t bytes);
+/* To a client that asked for events and was sent nothing yet: a whole HTTP answer, and the end. */
+int bw_gateway_answer(bw_gateway *gateway, uint64_t client, const char *text, uint32_t bytes);
 /* Whole WebSocket frames as they are; BW_GATEWAY_PUSHED follows once they are handed to the socket, so that
  * whoever pushes need never have more than that waiting. */
 int bw_gateway_push(bw_gateway *gateway, uint64_t client, const uint8_t *frames, uint32_t bytes);

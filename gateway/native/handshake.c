@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define EVENTS_PATH "/v1/events"
+
 static bool token_equal(const char *a, const char *b, size_t bytes) {
     uint8_t difference = 0; /* time must not tell how much was right */
     for (size_t i = 0; i < bytes; i++) difference |= (uint8_t)(a[i] ^ b[i]);
@@ -35,6 +37,24 @@ static void answer_http(bw_gateway *gateway, bw_client *client, const char *stat
     bw_client_schedule_flush(gateway, client);
 }
 
+static bool wants_events(const char *path) {
+    size_t bytes = sizeof EVENTS_PATH - 1;
+    return strncmp(path, EVENTS_PATH, bytes) == 0 && (path[bytes] == '\0' || path[bytes] == '?');
+}
+
+/* What is asked for is Python's business; it subscribes, or answers with why not. */
+static void start_events(bw_gateway *gateway, bw_client *client, const char *path) {
+    if (!client->authorised) {
+        BW_COUNT(gateway->stats, refused_token, 1);
+        return answer_http(gateway, client, "401 Unauthorized", "A bearer token is needed here.\n");
+    }
+    client->events = client->head_due = true;
+    client->state = BW_CLIENT_OPEN;
+    bw_pipe_message asked = {.type = BW_GATEWAY_EVENTS, .client = bw_client_id(client)};
+    if (!bw_pipe_put(&gateway->event, asked, path, (uint32_t)strlen(path), NULL, 0, true))
+        bw_client_kill(gateway, client, 1011);
+}
+
 /* Reads the request once it is whole; answers with the upgrade, or with why not. */
 void bw_client_upgrade(bw_gateway *gateway, bw_client *client) {
     size_t bytes;
@@ -49,10 +69,11 @@ void bw_client_upgrade(bw_gateway *gateway, bw_client *client) {
         return answer_http(gateway, client, status, "This request is not understood here.\n");
     }
     bw_ws_skip(client->ws, (size_t)taken);
-    if (!request.upgrade) {
+    bool events = request.get && !request.upgrade && wants_events(request.path);
+    if (!request.upgrade && !events) {
         BW_COUNT(gateway->stats, refused_handshake, 1);
         return answer_http(gateway, client, "426 Upgrade Required",
-                           "This port speaks WebSocket; HTTP is on another.\n");
+                           "This port speaks WebSocket, and " EVENTS_PATH "; HTTP is on another.\n");
     }
     client->authorised = !gateway->tokens;
     if (gateway->tokens && request.authorization[0]) {
@@ -63,6 +84,7 @@ void bw_client_upgrade(bw_gateway *gateway, bw_client *client) {
         }
         client->authorised = true;
     }
+    if (events) return start_events(gateway, client, request.path);
     char response[256];
     int response_bytes = bw_upgrade_response(response, sizeof response, request.key);
     if (response_bytes < 0 || !bw_queue_put(&client->out, response, (size_t)response_bytes)) {

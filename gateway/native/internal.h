@@ -163,6 +163,8 @@ struct bw_client {
     bool flush_due;   /* in gateway->flush_client */
     bool paused;      /* requests wait: too much unsent, or Python is behind */
     bool authorised, closing;
+    bool events;   /* plain HTTP: what is sent are server-sent events, what comes in is not looked at */
+    bool head_due; /* of an answer with events: goes out before the first of them */
     uint16_t close_code;
     int64_t accepted_ns, life_ns, pinged_ns, closing_ns; /* steady clock */
     int64_t allowance_ns; /* token bucket of requests, in ns */
@@ -275,7 +277,7 @@ bool bw_sub_catch_up(bw_gateway *gateway, bw_sub *sub); /* false: memory is shor
 void bw_status_book(bw_gateway *gateway, const bw_source *source, uint32_t book, uint32_t state,
                     uint32_t reason);
 void bw_status_exchange(bw_gateway *gateway, const bw_source *source, const char *why);
-bool bw_status_snapshot(bw_gateway *gateway, bw_queue *out, uint64_t conflated);
+bool bw_status_snapshot(bw_gateway *gateway, bw_client *client, uint64_t conflated);
 
 /* send.c */
 void bw_group_flush(bw_gateway *gateway, bw_group *group);
@@ -284,8 +286,17 @@ void bw_client_tell_pushed(bw_gateway *gateway, bw_client *client);
 void bw_client_schedule_flush(bw_gateway *gateway, bw_client *client);
 bool bw_client_put(bw_gateway *gateway, bw_client *client, bool urgent, enum bw_ws_opcode opcode,
                    const void *payload, size_t bytes);
+bool bw_client_put_frames(bw_client *client, const uint8_t *frames, size_t bytes);
+bool bw_sub_sent(bw_gateway *gateway, bw_sub *sub, size_t bytes);
 void bw_client_block(bw_gateway *gateway, bw_client *client);
 void bw_sub_leave_behind(bw_gateway *gateway, bw_sub *sub, bool snapshot);
+
+/* events.c */
+bool bw_events_put(bw_client *client, const void *text, size_t bytes);
+bool bw_events_put_frames(bw_client *client, const uint8_t *frames, size_t bytes);
+bool bw_events_put_ping(bw_client *client);
+bool bw_events_put_end(bw_client *client, uint16_t code, const char *reason);
+bool bw_events_take(bw_gateway *gateway, bw_client *client);
 
 /* handshake.c */
 void bw_client_upgrade(bw_gateway *gateway, bw_client *client);

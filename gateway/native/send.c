@@ -27,13 +27,24 @@ void bw_client_schedule_flush(bw_gateway *gateway, bw_client *client) {
 bool bw_client_put(bw_gateway *gateway, bw_client *client, bool urgent, enum bw_ws_opcode opcode,
                    const void *payload, size_t bytes) {
     if (client->closing && opcode != BW_WS_OP_CLOSE) return true;
-    bw_queue *queue = urgent ? &client->urgent : &client->out;
-    uint8_t header[BW_WS_HEADER_MAX];
-    size_t header_bytes = bw_ws_header(header, opcode, bytes, NULL);
-    if (!bw_queue_put(queue, header, header_bytes) || !bw_queue_put(queue, payload, bytes)) return false;
+    if (client->events) {
+        if (!(opcode == BW_WS_OP_PING ? bw_events_put_ping(client) : bw_events_put(client, payload, bytes)))
+            return false;
+    } else {
+        bw_queue *queue = urgent ? &client->urgent : &client->out;
+        uint8_t header[BW_WS_HEADER_MAX];
+        size_t header_bytes = bw_ws_header(header, opcode, bytes, NULL);
+        if (!bw_queue_put(queue, header, header_bytes) || !bw_queue_put(queue, payload, bytes)) return false;
+    }
     BW_COUNT(gateway->stats, messages_sent, opcode == BW_WS_OP_TEXT);
     bw_client_schedule_flush(gateway, client);
     return true;
+}
+
+/* Whole frames, as the client's kind takes them. False: memory is short. */
+bool bw_client_put_frames(bw_client *client, const uint8_t *frames, size_t bytes) {
+    return client->events ? bw_events_put_frames(client, frames, bytes)
+                          : bw_queue_put(&client->out, frames, bytes);
 }
 
 /* --- falling behind ------------------------------------------------------------------------------ */
@@ -119,7 +130,8 @@ static int client_pieces(bw_client *client, struct iovec *piece, size_t *bytes) 
     if (waiting > client->frame_left) {
         piece[pieces++] = (struct iovec){out + client->frame_left, waiting - client->frame_left};
     }
-    for (bw_sub *sub = client->closing ? NULL : client->subs; sub && pieces < PIECES_MAX; sub = sub->next) {
+    bool direct = !client->closing && !client->events;
+    for (bw_sub *sub = direct ? client->subs : NULL; sub && pieces < PIECES_MAX; sub = sub->next) {
         const bw_log *log = &sub->group->log;
         if (sub->behind || sub->position == log->head) continue;
         piece[pieces++] = (struct iovec){bw_log_at(log, sub->position), log->head - sub->position};
@@ -152,7 +164,7 @@ static size_t frame_rest(const uint8_t *frames, size_t bytes) {
     return 0;
 }
 
-static bool sub_sent(bw_gateway *gateway, bw_sub *sub, size_t bytes) {
+bool bw_sub_sent(bw_gateway *gateway, bw_sub *sub, size_t bytes) {
     const bw_log *log = &sub->group->log;
     const uint8_t *sent = bw_log_at(log, sub->position);
     size_t rest = frame_rest(sent, bytes);
@@ -184,7 +196,7 @@ static bool client_sent(bw_gateway *gateway, bw_client *client, size_t bytes) {
     part = bw_queue_bytes(&client->out);
     if (bytes > 0 && part > 0) {
         if (part > bytes) part = bytes;
-        client->frame_left = frame_rest(client->out.data + client->out.start, part);
+        client->frame_left = client->events ? 0 : frame_rest(client->out.data + client->out.start, part);
         bw_queue_drop(&client->out, part);
         bytes -= part;
     }
@@ -192,7 +204,7 @@ static bool client_sent(bw_gateway *gateway, bw_client *client, size_t bytes) {
         uint64_t waiting = sub->group->log.head - sub->position;
         if (sub->behind || waiting == 0) continue;
         part = bytes < waiting ? bytes : waiting;
-        if (!sub_sent(gateway, sub, part)) return false;
+        if (!bw_sub_sent(gateway, sub, part)) return false;
         bytes -= part;
     }
     return true;
@@ -255,6 +267,7 @@ void bw_client_flush(bw_gateway *gateway, bw_client *client) {
     for (;;) {
         struct iovec piece[PIECES_MAX];
         size_t total;
+        if (client->events && !bw_events_take(gateway, client)) return bw_client_kill(gateway, client, 1011);
         int pieces = client_pieces(client, piece, &total);
         if (pieces == 0 && client->tls_chunk_bytes == 0) {
             bw_sub *sub = next_behind(client);
@@ -267,7 +280,7 @@ void bw_client_flush(bw_gateway *gateway, bw_client *client) {
         }
         ssize_t sent = client->tls ? client_write_tls(gateway, client, piece, pieces)
                                    : client_write(gateway, client, piece, pieces);
-        if (sent > 0 && client->blocked) client->life_ns = gateway->now_ns; /* it reads: it lives */
+        if (sent > 0 && (client->blocked || client->events)) client->life_ns = gateway->now_ns; /* it reads */
         if (sent < 0 || (sent > 0 && !client->tls && !client_sent(gateway, client, (size_t)sent))) {
             bw_client_kill(gateway, client, 1006);
             return;
@@ -285,7 +298,7 @@ void bw_client_flush(bw_gateway *gateway, bw_client *client) {
 }
 
 static bool client_is_plain(const bw_client *client) {
-    return client->sub_count == 1 && !client->tls && bw_queue_bytes(&client->out) == 0 &&
+    return client->sub_count == 1 && !client->tls && !client->events && bw_queue_bytes(&client->out) == 0 &&
            bw_queue_bytes(&client->urgent) == 0;
 }
 
@@ -299,7 +312,7 @@ static bool sub_send(bw_gateway *gateway, bw_sub *sub, uint64_t head, uint64_t *
         *bytes += pending;
         return true;
     }
-    if (sent > 0 && !sub_sent(gateway, sub, (size_t)sent)) bw_client_kill(gateway, sub->client, 1011);
+    if (sent > 0 && !bw_sub_sent(gateway, sub, (size_t)sent)) bw_client_kill(gateway, sub->client, 1011);
     return false;
 }
 

@@ -93,7 +93,7 @@ static bool put_books(const bw_gateway *gateway, bw_queue *text) {
 }
 
 /* Every exchange, and every book that is not live. */
-bool bw_status_snapshot(bw_gateway *gateway, bw_queue *out, uint64_t conflated) {
+bool bw_status_snapshot(bw_gateway *gateway, bw_client *client, uint64_t conflated) {
     bw_queue text = {0};
     bool put = put_format(&text, 96, "{\"type\":\"snapshot\",\"channel\":\"status\",");
     if (conflated > 0)
@@ -101,10 +101,13 @@ bool bw_status_snapshot(bw_gateway *gateway, bw_queue *out, uint64_t conflated) 
     put = put && put_format(&text, 32, "\"data\":{\"exchanges\":[") && put_exchanges(gateway, &text) &&
           put_format(&text, 16, "],\"books\":[") && put_books(gateway, &text) &&
           put_format(&text, 48, "],\"ts\":%lld}}", (long long)(gateway->wall_ns / 1000000));
+    const uint8_t *all = text.data + text.start;
+    size_t bytes = bw_queue_bytes(&text);
     uint8_t header[BW_WS_HEADER_MAX];
-    size_t header_bytes = bw_ws_header(header, BW_WS_OP_TEXT, bw_queue_bytes(&text), NULL);
-    put = put && bw_queue_put(out, header, header_bytes) &&
-          bw_queue_put(out, text.data + text.start, bw_queue_bytes(&text));
+    size_t header_bytes = bw_ws_header(header, BW_WS_OP_TEXT, bytes, NULL);
+    put = put && (client->events ? bw_events_put(client, all, bytes)
+                                 : bw_queue_put(&client->out, header, header_bytes) &&
+                                       bw_queue_put(&client->out, all, bytes));
     bw_queue_free(&text);
     return put;
 }

@@ -94,7 +94,7 @@ class Box:
                 return 0
             if process.poll() is None:
                 process.send_signal(number)
-            return process.wait(timeout=20)
+            return process.wait(timeout=60)
         finally:
             if process is not None:
                 self._end(process)

@@ -16,6 +16,15 @@ from browser import Browser, chromium
 README = Path(__file__).resolve().parents[2] / "README.md"
 PAGE = "<!doctype html><meta charset=utf-8><script>\n{script}\n</script>\n"
 
+# The same messages without a WebSocket, from a page of another origin.
+EVENTS = """new Promise((done, failed) => {{
+  const events = new EventSource("http://127.0.0.1:{port}/v1/events?channel=top:BTC-USDT"), seen = [];
+  events.onerror = () => failed(new Error("refused"));
+  events.onmessage = (event) => {{
+    if (seen.push(event.data) === 3) {{ events.close(); done(seen); }}
+  }};
+}})"""
+
 
 def readme_client(port: int) -> str:
     """The first block of JavaScript that opens a WebSocket, with the box's port. Three statements."""
@@ -45,6 +54,8 @@ async def test_the_readme_client_shows_the_book_in_a_browser(browser: Browser, t
         async with asyncio.timeout(30):
             while len(browser.logged) < 20:
                 await browser.receive()
+        events = await browser.evaluate(EVENTS.format(port=box.port))
+    assert [json.loads(text)["type"] for text in events] == ["subscribed", "snapshot", "snapshot"]
     ack, first, *rest = [json.loads(text, parse_float=Decimal, parse_int=Decimal) for text in browser.logged]
     assert ack == {"type": "subscribed", "channel": "consbook:BTC-USDT"}
     assert first["type"] == "snapshot"

@@ -46,6 +46,24 @@ FOCUSED = """(() => {
   return [name, getComputedStyle(one).outlineStyle];
 })()"""
 
+# The depth chart of sides of 100 levels, a tick apart, whose best prices cross by so many ticks: heights that its
+# outline takes in its left and in its right half. Of a cliff there are two.
+HEIGHTS = """import('/assets/ladder.js').then(({{ depthChart }}) => {{
+  const canvas = document.body.appendChild(document.createElement('canvas'));
+  canvas.style.cssText = 'width: 400px; height: 200px';
+  const side = (best, step) => Array.from({{ length: 100 }}, (_, at) => [best + step * at, 1]);
+  depthChart(canvas, side(64000 + {crossed}, -1), side(64000, 1));
+  const {{ data, width, height }} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  canvas.remove();
+  const heights = [new Set(), new Set()];
+  for (let x = 0; x < width; x += 1) {{
+    let y = Math.round(18 / 200 * height); // under the text
+    while (y < height && !data[4 * (y * width + x) + 3]) y += 1;
+    heights[Math.floor(2 * x / width)].add(y);
+  }}
+  return heights.map((each) => each.size);
+}})"""
+
 
 @pytest.fixture(scope="module")
 def box() -> Iterator[Box]:
@@ -142,6 +160,41 @@ async def test_a_lost_stream_is_said_and_comes_back(page: Browser, box: Box) -> 
     await page.until("document.querySelector('#link').dataset.state === 'live'", 60)
     await page.until("document.querySelector('#stale').hidden")
     await page.until("document.querySelectorAll('#bids tr:not([hidden])').length === 15")
+
+
+@pytest.mark.parametrize("crossed", [-3, 20, 90, 150, 5000])
+async def test_the_depth_shows_steps_however_far_exchanges_cross(page: Browser, crossed: int) -> None:
+    left, right = await page.evaluate(HEIGHTS.format(crossed=crossed))
+    assert left > 20
+    assert right > 20
+
+
+@pytest.mark.long
+async def test_a_silent_stream_is_said_and_heard_again(page: Browser, box: Box) -> None:
+    gateway = box.pid("gateway")
+    assert gateway is not None
+    os.kill(gateway, signal.SIGSTOP)
+    try:
+        await page.until("document.querySelector('#link').textContent.startsWith('nothing heard')", 60)
+        await page.until("!document.querySelector('#stale').hidden")
+    finally:
+        os.kill(gateway, signal.SIGCONT)
+    await page.until("document.querySelector('#link').dataset.state === 'live'", 60)
+    await page.until("document.querySelector('#stale').hidden")
+
+
+async def test_a_flood_of_answers_is_kept_short(page: Browser) -> None:
+    send = """(() => {{ document.querySelector('#request').value = '{}';
+               document.querySelector('#console').requestSubmit(); }})()"""
+    for text in ('{"op":"ping"}', '{"op":"subscribe","channel":"fullbook:BTC-USDT","interval":0}'):
+        await page.evaluate(send.format(text))  # the second while the first still connects
+    lines = "[...document.querySelectorAll('#answers li')].map((item) => item.textContent)"
+    await page.until(f"{lines}.length === 200", 60)
+    first = await page.evaluate(f"{lines}[0]")
+    await page.until(f"{lines}[0] !== {first!r}")
+    assert await page.evaluate("document.querySelectorAll('#answers li').length") == 200
+    await page.evaluate("document.querySelector('#stop').click()")
+    await page.until(f"{lines}.at(-1) === 'closed: 1000 '")
 
 
 async def test_requests_are_tried_by_hand(page: Browser) -> None:

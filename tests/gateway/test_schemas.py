@@ -204,7 +204,7 @@ async def test_the_other_messages(gateway: Any, seen: Seen) -> None:
         gateway.server.stop("the test is over")
         await hear(client, seen, "reconnect")
     assert seen.kinds >= set(schemas.SENT) - {
-        "delta", "orderbookSnapshot", "orderbookUpdate", "subscriptions", "error", "replayed",
+        "delta", "orderbookSnapshot", "orderbookUpdate", "subscriptions", "error", "replayed", "closed",
     }  # fmt: skip
 
 

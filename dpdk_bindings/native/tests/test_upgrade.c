@@ -112,8 +112,8 @@ static void test_request_refusals(void) {
     static char large[BW_UPGRADE_BYTES_MAX];
     memset(large, 'a', sizeof large);
     CHECK_EQUAL(bw_upgrade_request_parse(large, sizeof large, &upgrade), -431);
-    char long_path[600];
-    snprintf(long_path, sizeof long_path, "GET /%0300d HTTP/1.1\r\nHost: a\r\n\r\n", 0);
+    char long_path[1200];
+    snprintf(long_path, sizeof long_path, "GET /%01100d HTTP/1.1\r\nHost: a\r\n\r\n", 0);
     CHECK_EQUAL(bw_upgrade_request_parse(long_path, strlen(long_path), &upgrade), -414);
 }
 

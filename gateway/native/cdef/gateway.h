@@ -52,6 +52,7 @@ void bw_gateway_free(bw_gateway *gateway);
 int bw_gateway_event_fd(const bw_gateway *gateway);
 uint32_t bw_gateway_events(bw_gateway *gateway, uint8_t *out, uint32_t room);
 int bw_gateway_send(bw_gateway *gateway, uint64_t client, const char *text, uint32_t bytes);
+int bw_gateway_answer(bw_gateway *gateway, uint64_t client, const char *text, uint32_t bytes);
 int bw_gateway_push(bw_gateway *gateway, uint64_t client, const uint8_t *frames, uint32_t bytes);
 int bw_gateway_subscribe(bw_gateway *gateway, uint64_t client, const bw_subscription *subscription,
                          const char *text, uint32_t bytes);

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from debian import packages
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ROOT / ".ansible" / "bin"
@@ -31,7 +32,7 @@ def environment() -> dict[str, str]:
 def what_to_install() -> dict[str, Any]:
     """Variables of the roles: the newest wheel of ``dist/``, and the libraries it needs as files."""
     program("ansible-playbook")
-    wheels = sorted((ROOT / "dist").glob("bookwire-*-cp311-*.whl"), key=lambda path: path.stat().st_mtime)
+    wheels = packages("bookwire-*-cp311-*.whl")
     if not wheels:
         pytest.skip("no wheel for Debian 12's Python in dist/: make wheel")
     libraries = ROOT / "build" / "libraries"

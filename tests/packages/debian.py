@@ -31,6 +31,12 @@ STOP_S = 30
 PATHS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+def packages(pattern: str) -> list[Path]:
+    """What `make wheel` and `make deb` made, the newest last; not those with DPDK, which want its library."""
+    found = [path for path in (ROOT / "dist").glob(pattern) if "dpdk" not in path.name]
+    return sorted(found, key=lambda path: path.stat().st_mtime)
+
+
 def tree() -> Path:
     """A Debian 12 without anything of ours, kept between runs; its package lists are of the last hour."""
     if os.geteuid() != 0 or shutil.which("debootstrap") is None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from debian import ROOT, Box, booted, difference, tree
+from debian import ROOT, Box, booted, difference, packages, tree
 
 pytestmark = [pytest.mark.long, pytest.mark.root, pytest.mark.timeout(600)]
 LIBRARIES = ROOT / "build" / "libraries"
@@ -21,7 +21,7 @@ UP = ("up", "--simulate", "--exchanges", "kraken", "--seconds", "1", "--json")
 
 
 def newest(pattern: str) -> Path:
-    found = sorted((ROOT / "dist").glob(pattern), key=lambda path: path.stat().st_mtime)
+    found = packages(pattern)
     if not found:
         pytest.skip(f"no {pattern} in dist/: make deb")
     return found[-1]

@@ -1,8 +1,8 @@
 """Measures each way frames can take on this box with the same traffic: sockets, asleep or spinning; DPDK.
 
-The traffic comes from a process in a namespace, on the kernel's TCP, over veth pairs; each way is a process
-of its own that keeps one book in shared memory, where this one reads what it did. Rounds take turns, the
-median of the rounds is told.
+The traffic comes from a process in a namespace, on the kernel's TCP, over veth pairs (bench_interface: from
+the other end of a configured interface's wire); each way is a process of its own that keeps one book in shared
+memory, where this one reads what it did. Rounds take turns, the median of the rounds is told.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median, quantiles
@@ -72,12 +72,18 @@ def measure(run_dir: Path, options: Options, told: Callable[[str], None]) -> lis
                 for number, way in itertools.product(range(options.rounds), WAYS):
                     told(f"round {number + 1} of {options.rounds}: {way}")
                     try:
-                        found[way].append(_one(way, lines, directory, port, ca_file, options.seconds))
+                        task = _task(way, lines, directory, port, ca_file)
+                        found[way].append(watch(task, options.seconds))
                     except UnavailableError as error:
                         reasons[way] = str(error)
         finally:
             lines.remove()
-    return [Outcome(way, _median(found[way]) if found[way] else None, reasons[way]) for way in WAYS]
+    return outcomes(found, reasons)
+
+
+def outcomes(found: Mapping[str, Sequence[Measured]], reasons: Mapping[str, str]) -> list[Outcome]:
+    """Of each way the median of its rounds."""
+    return [Outcome(way, _median(found[way]) if found[way] else None, reasons[way]) for way in found]
 
 
 def _median(rounds: Sequence[Measured]) -> Measured:
@@ -154,10 +160,10 @@ def _task(way: str, lines: Wires, directory: Path, port: int, ca_file: str) -> T
     )
 
 
-def _one(way: str, lines: Wires, directory: Path, port: int, ca_file: str, seconds: float) -> Measured:
-    task = _task(way, lines, directory, port, ca_file)
+def watch(task: Task, seconds: float) -> Measured:
+    """One way for so long. Raises UnavailableError with why it cannot be measured."""
     command = [sys.executable, "-P", "-m", "handlers.path_end", json.dumps(asdict(task))]
-    path = directory / f"{EXCHANGE}.shm"
+    path = Path(task.directory) / f"{EXCHANGE}.shm"
     with _child(command, until_stdin_ends=True) as process, _live(path, process) as segment:
         _let_run(process, SETTLE_S)  # the loop sets its clock a hundred times a second
         return _watch(segment, process, seconds, spins=task.poll == "busy")

@@ -136,19 +136,20 @@ def _set(interface: str, step: Step, value: str) -> None:
     if step.kind == "offload":
         ethtool.switch(interface, step.name, value == "on")
     elif step.kind == "address":
-        _address(interface, step.name, present=value == "kernel")
+        address(interface, step.name, present=value == "kernel")
     elif step.kind == "ipv6":
         Path(f"/proc/sys/net/ipv6/conf/{interface}/disable_ipv6").write_text(value)
     else:
         bind(step.name, value)
 
 
-def _address(interface: str, text: str, *, present: bool) -> None:
-    address, _, prefix = text.partition("/")
+def address(interface: str, text: str, *, present: bool) -> None:
+    """The kernel has the address ``192.0.2.2/24`` there, or has it not."""
+    host, _, prefix = text.partition("/")
     with IPRoute() as kernel:
         index = kernel.link_lookup(ifname=interface)[0]
         try:
-            kernel.addr("replace" if present else "del", index=index, address=address, prefixlen=int(prefix))
+            kernel.addr("replace" if present else "del", index=index, address=host, prefixlen=int(prefix))
         except NetlinkError as error:
             if present or error.code != 99:  # EADDRNOTAVAIL: it is gone already
                 raise

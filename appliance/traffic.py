@@ -88,10 +88,12 @@ def play(connection: ssl.SSLSocket, rate: float) -> None:
         connection.sendall(frame(_message("update", level, "", _stamp(time.time_ns(), seconds))))
 
 
-def main(address: str, rate: float, directory: Path) -> None:
+def main(address: str, port: int, rate: float, directory: Path) -> None:
+    """Until a signal. Says port and CA in a line of JSON."""
     authority, ca_file = open_authority(directory)
     context = server_context(authority)
-    with socket.create_server((address, 0), backlog=1) as listener:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.create_server((address, port), family=family, backlog=1) as listener:
         print(json.dumps({"port": listener.getsockname()[1], "ca_file": str(ca_file)}), flush=True)
         while True:
             plain, _ = listener.accept()
@@ -106,4 +108,4 @@ def main(address: str, rate: float, directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]), Path(sys.argv[3]))
+    main(sys.argv[1], 0, float(sys.argv[2]), Path(sys.argv[3]))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from dpdk_bindings import devices
-from dpdk_bindings.dpdk import Network, NetworkSettings, State
+from dpdk_bindings.dpdk import MEMORY_MIB, Network, NetworkSettings, State
 from dpdk_bindings.errors import BypassError
 from handlers._ffi import lib
 from handlers.errors import FallBackError, SetupError, UnavailableError
@@ -133,9 +133,8 @@ class Datapath:
         while native.alive and time.monotonic() < until:  # its last word comes with its end
             await asyncio.sleep(LOOK_S)
         said = [event.text.decode(errors="replace") for event in native.events() if event.text]
-        self._fail(
-            "; ".join(said) or f"the network did not start within {START_S:.0f} s", _do(self._settings)
-        )
+        what = "; ".join(said) or f"the network did not start within {START_S:.0f} s"
+        self._fail(what, _remedy(what, self._settings))
 
     async def guarded(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs the work; ends it if the network does not prove itself in time."""
@@ -143,7 +142,7 @@ class Datapath:
         try:
             while self._network is not None and not self._answered and not task.done():
                 if self._dialled_s is not None and time.monotonic() - self._dialled_s > PROOF_S:
-                    self._fail(self._silence(), _do(self._settings))
+                    self._fail(*self._silence())
                 await asyncio.wait({task}, timeout=LOOK_S)
             await task
         finally:
@@ -167,12 +166,18 @@ class Datapath:
         if cause in PAST_TCP:
             self.connected()
 
-    def _silence(self) -> str:
+    def _silence(self) -> tuple[str, str]:
+        """How far it came, and what to do about it."""
         told = self._network.counters() if self._network else {}
         seen = {name: value for name, value in told.items() if value and _tells(name)}
         numbers = ", ".join(f"{name} {value}" for name, value in seen.items()) or "no frame came"
-        link = "up" if told.get("link_up") else "down"
-        return f"no connection in {PROOF_S:.0f} s through {self._settings.device} (link {link}; {numbers})"
+        is_up = bool(told.get("link_up")) and _carrier(self._settings)
+        why, do = _reason(told, is_up)
+        link, name = "up" if is_up else "down", self._settings.interface or self._settings.device
+        return (
+            f"no connection in {PROOF_S:.0f} s through {self._settings.device}: {why} (link {link}; {numbers})",
+            f'{do.format(name)}; or set path = "sockets"',
+        )
 
     def _fail(self, what: str, do: str) -> None:
         self._settings.run_dir.mkdir(parents=True, exist_ok=True)
@@ -204,6 +209,31 @@ class Datapath:
             self._note.unlink(missing_ok=True)
 
 
+def _carrier(settings: FeedSettings) -> bool:
+    """What the kernel says where the interface is its own: DPDK's drivers for those call every link up."""
+    interface = devices.parse(settings.device or "").interface
+    if interface is None:
+        return True
+    try:
+        return Path(f"/sys/class/net/{interface}/carrier").read_text().strip() == "1"
+    except OSError:  # switched off, or gone
+        return False
+
+
+def _reason(told: Mapping[str, int], is_up: bool) -> tuple[str, str]:
+    """The first thing on the way that did not happen, and what to do; {} in it: the interface."""
+    if not is_up:
+        return "no link", "plug the cable of {} in, bring its other end up"
+    if not told.get("segments") and told.get("drop_tcp_checksum"):
+        return "wrong checksums", "switch the offloads off at the other end of {}, if that is a virtual one"
+    if not told.get("segments") and not told.get("answers"):
+        why = "nobody answers who has the next hop's address (ARP, neighbour discovery)"
+        return why, "look at addresses, gateway and VLAN of {}"
+    if not told.get("segments"):
+        return "no packet of TCP came", "look at the gateway of {} and the firewall behind it"
+    return "TCP was not established", "look at `bookwire doctor` and at what listens behind {}"
+
+
 def _tells(name: str) -> bool:
     return name.startswith("drop_") or name in (
         "frames",
@@ -211,12 +241,22 @@ def _tells(name: str) -> bool:
         "frames_sent",
         "port_missed",
         "questions",
+        "answers",
     )
 
 
-def _do(settings: FeedSettings) -> str:
-    name = settings.interface or settings.device
-    return f'look at `bookwire doctor`, the cable and the addresses of {name}, or set path = "sockets"'
+def _remedy(what: str, settings: FeedSettings) -> str:
+    """For a network that does not start, by what EAL or the port said of it."""
+    name, low = settings.interface or settings.device, what.lower()
+    if settings.hugepages and ("hugepage" in low or "memory" in low):
+        mib = settings.memory_mib or MEMORY_MIB
+        return f"reserve hugepages for {mib} MiB (vm.nr_hugepages), or set hugepages = false for trying things"
+    if "no such device" in low:
+        return (
+            "install its driver's package (Debian: librte-net-*); give a PCI device to DPDK by "
+            "`bookwire nic apply INTERFACE --driver vfio-pci`"
+        )
+    return f'look at `bookwire doctor` and at {name}, or set path = "sockets"'
 
 
 def network_settings(settings: FeedSettings) -> NetworkSettings:

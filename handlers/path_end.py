@@ -38,6 +38,9 @@ class Task:
     device: str | None
     interface: str | None
     addresses: tuple[str, ...]
+    routes: tuple[tuple[str, str | None], ...] = ()
+    hugepages: bool = False
+    memory_mib: int | None = None
 
 
 def run(task: Task) -> None:
@@ -53,7 +56,9 @@ def run(task: Task) -> None:
         device=task.device,
         interface=task.interface,
         addresses=tuple(task.addresses),
-        hugepages=False,
+        routes=tuple((destination, gateway) for destination, gateway in task.routes),
+        hugepages=task.hugepages,
+        memory_mib=task.memory_mib,
     )
     network = Network(network_settings(settings)) if task.device else None
     feed = NativeFeed(venue(EXCHANGE), settings, 1, 1, network.handle if network else None)

@@ -24,11 +24,12 @@ IMPAIRMENTS = {
 }
 SEED = 7
 SOME_BYTES, MANY_BYTES, LATE_BYTES = 6_000_000, 1_000_000_000, 30_000_000
-KERNEL_BYTES = 200_000_000  # for its rate, where we are given a gigabyte
+KERNEL_BYTES = 150_000_000  # for its rate, before and after, where we are given a gigabyte
 ECHOES, MANY_ECHOES = 600, 1500
 # Our best of the kernel's least, in some tries: it acknowledges in the interrupt, we when we get a core.
 # The wire carries 10 MB/s: else a lucky slice of a busy core takes the kernel through at ten times that.
 RATE_LEAST, RATE_TRIES, BYTE_NS = 0.3, 4, 100
+LONG_RATE_LEAST = 0.2  # in one try, without a limit of the wire
 P99_MS_MOST = 600
 DRIVER_OF = {"IPv4": "af_packet", "IPv6": "af_xdp"}  # the long runs cross them
 pytestmark = pytest.mark.root
@@ -127,17 +128,19 @@ def test_our_own_losses_are_recovered_about_as_fast_as_the_kernels(ends: Ends) -
 def test_a_gigabyte_is_exact(ends: Ends, family: str, driver: str, request: Any) -> None:
     address = ends.address(family)
     ends.start(address)
-    kernel = ends.by_kernel("receive", address, KERNEL_BYTES, timeout=1800)
+    kernel = [ends.by_kernel("receive", address, KERNEL_BYTES, timeout=1800)]
     ours = ends.past_it(driver, "receive", address, MANY_BYTES, timeout=3000)
+    kernel.append(ends.by_kernel("receive", address, KERNEL_BYTES, timeout=1800))
     echoes = [
         ends.by_kernel("echo", address, MANY_ECHOES, timeout=600),
         ends.past_it(driver, "echo", address, MANY_ECHOES, timeout=600),
     ]
     assert ours["bytes"] == MANY_BYTES
     assert ours["no_memory"] == 0
-    theirs, mine = KERNEL_BYTES / kernel["seconds"] / 1e6, MANY_BYTES / ours["seconds"] / 1e6
+    theirs, mine = [KERNEL_BYTES / one["seconds"] / 1e6 for one in kernel], MANY_BYTES / ours["seconds"] / 1e6
     p99 = [found["p99_us"] / 1000 for found in echoes]
     print(
-        f"{request.node.name}: {mine:.1f} MB/s, the kernel {theirs:.1f}, {mine / theirs:.2f}; "
-        f"echo p99 {p99[1]:.2f} ms, the kernel {p99[0]:.2f}"
+        f"{request.node.name}: {mine:.1f} MB/s, the kernel {theirs[0]:.1f} and {theirs[1]:.1f}, "
+        f"{2 * mine / sum(theirs):.2f}; echo p99 {p99[1]:.2f} ms, the kernel {p99[0]:.2f}"
     )
+    assert mine > LONG_RATE_LEAST * min(theirs)

@@ -6,10 +6,21 @@ Frames still pass the kernel on veth: this shows that the path is right, not wha
 from __future__ import annotations
 
 import json
+import signal
+import sys
 
 import pytest
 
 UPDATES = 3000
+FLOOD = 20_000  # frames
+FLOODS = """
+import socket, sys
+interface, mac, count = sys.argv[1], bytes.fromhex(sys.argv[2].replace(":", "")), int(sys.argv[3])
+out = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+out.bind((interface, 0))
+for number in range(count):
+    out.send(mac + bytes((2, 0, 0, 0, 0, 77)) + b"\\x08\\x00" + number.to_bytes(4, "big") * 250)
+"""
 pytestmark = pytest.mark.root
 
 
@@ -67,7 +78,7 @@ def test_connections_come_and_go_without_leaks(lab, driver: str) -> None:
     assert found["stats"]["connects"] == 40
 
 
-def test_a_killed_process_leaves_the_other_without_a_gap(lab, driver: str) -> None:
+def test_one_flooded_stopped_and_killed_leaves_the_other_without_a_gap(lab, driver: str) -> None:
     wires = [lab.wire(), lab.wire()]
     lab.venue(4443, 0, *(wire.venue_four for wire in wires))
     for wire in wires:
@@ -85,6 +96,13 @@ def test_a_killed_process_leaves_the_other_without_a_gap(lab, driver: str) -> No
     )
     assert json.loads(victim.stdout.readline())["sequence"] >= 1000
     assert json.loads(other.stdout.readline())["sequence"] >= 1000
+    mac = lab.run("cat", f"/sys/class/net/{wires[0].interface}/address").strip()
+    inside = ("ip", "netns", "exec", lab.namespace)
+    lab.run(*inside, sys.executable, "-c", FLOODS, f"bv{wires[0].number}", mac, FLOOD)
+    before = json.loads(victim.stdout.readline())["sequence"]
+    assert json.loads(victim.stdout.readline())["sequence"] > before  # goes on itself
+    victim.send_signal(signal.SIGSTOP)
+    json.loads(other.stdout.readline())
     victim.kill()
     victim.wait()
     for _ in range(2):

@@ -298,6 +298,9 @@ void bw_port_close(bw_port *port) {
     if (!port) return;
     if (port->started) {
         port_flush(&port->device);
+        /* an interface of the kernel's keeps them otherwise */
+        if (port->facts.receives_groups == 1) rte_eth_allmulticast_disable(port->id);
+        if (port->facts.receives_groups == 2) rte_eth_promiscuous_disable(port->id);
         rte_eth_dev_stop(port->id);
     }
     if (port->configured) rte_eth_dev_close(port->id);

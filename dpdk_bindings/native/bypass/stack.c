@@ -11,6 +11,7 @@
 #include <lwip/etharp.h>
 #include <lwip/ip.h>
 #include <lwip/nd6.h>
+#include <lwip/priv/nd6_priv.h>
 #include <lwip/priv/tcp_priv.h>
 #include <lwip/stats.h>
 #include <lwip/timeouts.h>
@@ -104,8 +105,28 @@ int bw_stack_set_routes(bw_stack *stack, const bw_stack_route *routes, uint32_t 
     return 0;
 }
 
+/* RFC 4861 7.3: lwIP believes a neighbour for 35 s; what goes unanswered is a reason to probe it now, and to ask
+ * all when it does not answer either. */
+static void probe_neighbour(bw_stack *stack, const ip6_addr_t *gateway) {
+    for (unsigned i = 0; gateway && i < LWIP_ND6_NUM_NEIGHBORS; i++) {
+        struct nd6_neighbor_cache_entry *entry = &neighbor_cache[i];
+        if ((entry->state != ND6_REACHABLE && entry->state != ND6_STALE) ||
+            !ip6_addr_zoneless_eq(&entry->next_hop_address, gateway)) {
+            continue;
+        }
+        entry->state = ND6_DELAY;
+        entry->counter.delay_time = 1;
+        stack->counters.questions++;
+    }
+}
+
 void bw_stack_doubt(bw_stack *stack, const ip_addr_t *remote) {
-    if (IP_IS_V6(remote) || stack->now_ns - stack->asked_again_ns < SECOND) return; /* ND probes by itself */
+    if (stack->now_ns - stack->asked_again_ns < SECOND) return;
+    if (IP_IS_V6(remote)) {
+        stack->asked_again_ns = stack->now_ns;
+        probe_neighbour(stack, bw_lwip_gateway6(&stack->netif, ip_2_ip6(remote)));
+        return;
+    }
     const ip4_addr_t *gateway = bw_lwip_gateway4(&stack->netif, ip_2_ip4(remote));
     if (!gateway) return;
     stack->asked_again_ns = stack->now_ns;
@@ -159,10 +180,12 @@ static err_t send_frame(struct netif *netif, struct pbuf *p) {
 
 err_t bw_stack_output(struct netif *netif, struct pbuf *p) {
     bw_stack *stack = &bw_the_stack;
-    uint8_t head[ETHERNET + 60];
+    uint8_t head[BW_ACK_BYTES_MAX];
     u16_t bytes = pbuf_copy_partial(p, head, sizeof head, 0);
     const uint8_t *tcp = tcp_of(head, bytes);
     if (tcp && reset_held_back(stack, tcp)) return ERR_OK;
+    if (tcp && stack->in_burst && p->tot_len == bytes && bw_ack_hold(stack, head, bytes, tcp)) return ERR_OK;
+    bw_ack_release(stack);
     if (tcp && p->tot_len > (size_t)(tcp - head) + (tcp[12] >> 4) * 4u) count_again(stack, tcp);
     return send_frame(netif, p);
 }
@@ -180,15 +203,16 @@ static struct pbuf *hold(const bw_frame *frame, uint16_t begin, uint16_t end) {
                                (u16_t)(end - begin));
 }
 
-static void send_bytes(bw_stack *stack, const uint8_t *frame, size_t bytes) {
-    if (!stack->counters.link_up) return;
+bool bw_stack_send(bw_stack *stack, const uint8_t *frame, size_t bytes) {
+    if (!stack->counters.link_up) return false;
     uint8_t *room = stack->device->ops->claim(stack->device, (uint32_t)bytes);
-    if (room) {
-        memcpy(room, frame, bytes);
-        stack->counters.frames_sent++;
-    } else {
+    if (!room) {
         stack->counters.send_no_buffer++;
+        return false;
     }
+    memcpy(room, frame, bytes);
+    stack->counters.frames_sent++;
+    return true;
 }
 
 /* ARP that is no question about us: an answer we asked for, or a claim that makes us ask. */
@@ -199,6 +223,7 @@ static enum bw_drop learn_arp(bw_stack *stack, const bw_frame *frame, const bw_p
     ip4_addr_t sender;
     memcpy(&sender.addr, arp + 14, 4);
     if (bw_be16(arp + 6) == 2 && bw_asked_take(&stack->asked, arp + 14, false, stack->now_ns)) {
+        stack->counters.answers++;
         etharp_input(hold(frame, packet->network, packet->end), &stack->netif);
         return BW_DROP_NONE;
     }
@@ -215,7 +240,7 @@ static enum bw_drop input_neighbour(bw_stack *stack, const bw_frame *frame, cons
     size_t bytes = bw_neighbour_answer(&stack->identity, frame->data, packet, answer);
     bool advertisement = packet->kind == BW_PACKET_NEIGHBOUR && frame->data[packet->transport] == 136;
     if (bytes) {
-        send_bytes(stack, answer, bytes);
+        bw_stack_send(stack, answer, bytes);
         stack->device->ops->release(stack->device, frame->buffer);
         return BW_DROP_NONE;
     }
@@ -224,6 +249,7 @@ static enum bw_drop input_neighbour(bw_stack *stack, const bw_frame *frame, cons
     if (!bw_asked_take(&stack->asked, frame->data + packet->transport + 8, true, stack->now_ns)) {
         return BW_DROP_nd_unasked;
     }
+    stack->counters.answers++;
     ip6_input(hold(frame, packet->network, packet->end), &stack->netif);
     return BW_DROP_NONE;
 }
@@ -265,6 +291,7 @@ uint32_t bw_stack_turn(bw_stack *stack, int64_t steady_ns) {
     bw_packet packet;
     stack->now_ns = steady_ns;
     uint32_t count = stack->device->ops->receive(stack->device, frame, BW_BURST_MAX);
+    stack->in_burst = true;
     for (uint32_t i = 0; i < count; i++) {
         if (i + 1 < count) __builtin_prefetch(frame[i + 1].data);
         enum bw_drop drop =
@@ -275,6 +302,8 @@ uint32_t bw_stack_turn(bw_stack *stack, int64_t steady_ns) {
             stack->device->ops->release(stack->device, frame[i].buffer);
         }
     }
+    stack->in_burst = false;
+    bw_ack_release(stack);
     stack->counters.frames += count;
     if (steady_ns - stack->timers_ns >= MS) {
         stack->timers_ns = steady_ns;

@@ -51,12 +51,14 @@ typedef struct bw_stack_counters {
     uint64_t segments; /* of TCP, that passed the checks */
     uint64_t bytes;    /* handed to connections */
     uint64_t frames_sent;
+    uint64_t acks_merged; /* not sent: a later one of the same burst said it too */
     uint64_t send_no_buffer; /* the device had no room */
     uint64_t retransmits;    /* segments of ours with data, sent again */
     uint64_t resets_sent;
     uint64_t resets_limited; /* not sent: too many in a second */
     uint64_t challenges;     /* acknowledgements sent by RFC 5961 */
-    uint64_t questions;      /* ARP asked anew because of a doubt */
+    uint64_t questions;      /* a neighbour asked for, or probed, anew because of a doubt */
+    uint64_t answers;        /* to our questions who has an address (ARP, neighbour discovery) */
     uint64_t path_mtu_lowered;
     uint64_t no_memory;   /* lwIP's pools were empty */
     uint64_t stack_drops; /* inside lwIP, of all its layers */

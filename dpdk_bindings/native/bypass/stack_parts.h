@@ -1,5 +1,5 @@
-/* What stack.c (frames, routes, timers), stack_setup.c, stack_segment.c (each segment) and stack_tcp.c
- * (streams) share. */
+/* What stack.c (frames, routes, timers), stack_setup.c, stack_segment.c (each segment), stack_ack.c and
+ * stack_tcp.c (streams) share. */
 #ifndef BW_STACK_PARTS_H
 #define BW_STACK_PARTS_H
 
@@ -10,6 +10,7 @@
 #include <lwip/tcp.h>
 #include "lwip_hooks.h"
 
+#define BW_ACK_BYTES_MAX 114u /* Ethernet, IPv6, TCP with all options */
 #define BW_LIMITED_A_SECOND 100u /* resets, challenges, pings and probes, each */
 
 /* So many events a second, by the time that is told. */
@@ -24,6 +25,14 @@ typedef struct bw_held {
     int64_t receive_ns;
 } bw_held;
 _Static_assert(sizeof(bw_held) <= BW_FRAME_PRIVATE_BYTES, "a device's buffers have no room for it");
+
+/* The last acknowledgement made in a burst, without data: held until another has to go out, or the burst ends. */
+typedef struct bw_ack {
+    uint8_t frame[BW_ACK_BYTES_MAX];
+    u16_t bytes; /* 0: none is held; the rest is then of the one before */
+    u16_t tcp;   /* where its header begins */
+    uint32_t duplicates; /* so many in a row acknowledged the same */
+} bw_ack;
 
 typedef struct bw_stream {
     bw_transport transport; /* first: the callers' view */
@@ -52,6 +61,8 @@ struct bw_stack {
     int64_t now_ns, timers_ns, start_ns, asked_again_ns;
     bw_limit resets, challenges, pings, probes;
     bool in_use;
+    bool in_burst; /* frames of one burst are being received */
+    bw_ack ack;
     bool segment_matched; /* the segment lwIP has just had belongs to a connection */
     bw_stack_counters counters;
     bw_stream stream[BW_STACK_CONNECTIONS_MAX];
@@ -65,7 +76,13 @@ static inline void bw_stack_drop(enum bw_drop reason) {
 }
 /* As lwIP's linkoutput: resets are counted and limited before they cost a buffer. */
 err_t bw_stack_output(struct netif *netif, struct pbuf *p);
-/* Asks for the MAC address of the next hop to `remote` anew, at most once a second. */
+/* Counted as sent, or as without a buffer. */
+bool bw_stack_send(bw_stack *stack, const uint8_t *frame, size_t bytes);
+/* Within a burst: keeps a frame that is an acknowledgement and nothing else; false: it is not. */
+bool bw_ack_hold(bw_stack *stack, const uint8_t *frame, size_t bytes, const uint8_t *tcp);
+/* Sends what is held. */
+void bw_ack_release(bw_stack *stack);
+/* Asks for the MAC address of the next hop to `remote` anew, at most once a second; IPv6: probes it first. */
 void bw_stack_doubt(bw_stack *stack, const ip_addr_t *remote);
 /* Frees what a stream holds and aborts its connection. */
 void bw_stream_abort(bw_stream *stream);

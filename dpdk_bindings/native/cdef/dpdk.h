@@ -64,12 +64,14 @@ typedef struct bw_stack_counters {
     uint64_t segments;
     uint64_t bytes;
     uint64_t frames_sent;
+    uint64_t acks_merged;
     uint64_t send_no_buffer;
     uint64_t retransmits;
     uint64_t resets_sent;
     uint64_t resets_limited;
     uint64_t challenges;
     uint64_t questions;
+    uint64_t answers;
     uint64_t path_mtu_lowered;
     uint64_t no_memory;
     uint64_t stack_drops;

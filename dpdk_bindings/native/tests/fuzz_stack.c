@@ -135,6 +135,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     bw_stack *stack = open_stack(six);
     tcp_peer peer = {.path = {.from_port = 443, .six = six},
                      .seed = 3,
+                     .sack = first & 4,
                      .to_send = first & 2 ? 100000 : 0,
                      .window = 65535,
                      .mss = 1400,

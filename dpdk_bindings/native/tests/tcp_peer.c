@@ -107,7 +107,8 @@ static void take_data(tcp_peer *peer, const uint8_t *tcp, size_t bytes, bool fin
 
 void tcp_peer_input(tcp_peer *peer, const uint8_t *frame, size_t bytes, int64_t now_ns) {
     unsigned type = frame_get16(frame + 12);
-    if (peer->mute) return;
+    bool to_all = frame[0] & 1;
+    if (peer->mute || (!to_all && memcmp(frame, peer->path.from_mac, 6) != 0)) return;
     if (type == 0x0806) {
         answer_arp(peer, frame);
         return;
@@ -141,7 +142,7 @@ void tcp_peer_input(tcp_peer *peer, const uint8_t *frame, size_t bytes, int64_t 
 
 static size_t make(tcp_peer *peer, uint32_t sequence, unsigned flags, const void *data, size_t bytes,
                    int64_t now_ns, uint8_t *out) {
-    uint8_t options[20] = {1, 1, 8, 10, [12] = 2, 4, [16] = 3, 3, 7, 1};
+    uint8_t options[24] = {1, 1, 8, 10, [12] = 2, 4, [16] = 3, 3, 7, 1, 4, 2, 1, 1};
     frame_put32(options + 4, (uint32_t)(now_ns / 1000000) + 1000);
     frame_put32(options + 8, peer->stamp_recent);
     frame_put16(options + 14, peer->mss);
@@ -153,7 +154,7 @@ static size_t make(tcp_peer *peer, uint32_t sequence, unsigned flags, const void
                      .data = data,
                      .bytes = bytes};
     tcp.options = peer->stamps ? options : options + 12;
-    tcp.option_bytes = (peer->stamps ? 12u : 0u) + (syn ? 8u : 0u);
+    tcp.option_bytes = (peer->stamps ? 12u : 0u) + (!syn ? 0u : peer->sack ? 12u : 8u);
     peer->acknowledge = false;
     return frame_make_tcp(&peer->path, &tcp, out);
 }

@@ -16,6 +16,7 @@ typedef struct tcp_peer {
     uint32_t step;             /* payload of a segment; 0: as large as the MSS allows */
     uint64_t to_send;          /* bytes, then FIN if `closes` */
     bool closes, echoes, mute; /* mute: takes no notice of anything */
+    bool sack;                 /* offers it; takes no notice of blocks */
     uint32_t window;           /* announced */
     uint16_t mss;              /* announced */
     uint32_t flight;           /* bytes it has out at most */

@@ -50,6 +50,7 @@ static void nothing_is_held(stack_bench *bench) {
 static void exact(bool six, const impair_spec *wire, uint64_t total) {
     stack_bench bench;
     bench_open(&bench, six, wire);
+    bench.peer.sack = six;
     bench.peer.to_send = total;
     bench.peer.closes = true;
     bw_transport *transport = bench_connect(&bench);
@@ -198,7 +199,24 @@ static bool echoes(stack_bench *bench, bw_transport *transport, int64_t within_n
     return false;
 }
 
-static void link_and_neighbours(void) {
+/* A flap: the connection waits and goes on. Entries of neighbours expire and are asked for again. */
+static void link_and_expiry(stack_bench *bench, bw_transport *transport) {
+    char got[10];
+    int64_t receive_ns;
+    CHECK(echoes(bench, transport, SECOND / 10));
+    bw_stack_set_link(bench->stack, false);
+    CHECK(!echoes(bench, transport, 5 * SECOND));
+    bw_stack_set_link(bench->stack, true);
+    bench_wait(bench, 10 * SECOND);
+    CHECK_EQUAL(transport->ops->read(transport, got, 10, &receive_ns), 1);
+    CHECK_EQUAL(bench_counters(bench).link_downs, 1);
+    uint64_t answers = bench_counters(bench).answers;
+    bench_wait(bench, 1200 * SECOND); /* long expired (keepalives refresh them) */
+    CHECK(echoes(bench, transport, SECOND / 10));
+    CHECK(bench_counters(bench).answers > answers);
+}
+
+static void neighbours_four(void) {
     static uint8_t kept[1000];
     stack_bench bench;
     uint8_t frame[BW_FRAME_BYTES_MAX];
@@ -208,17 +226,7 @@ static void link_and_neighbours(void) {
     bench.peer.kept_room = sizeof kept;
     bw_transport *transport = bench_connect(&bench);
     until_connected(&bench, transport);
-    CHECK(echoes(&bench, transport, SECOND / 10));
-    bw_stack_set_link(bench.stack, false);
-    CHECK(!echoes(&bench, transport, 5 * SECOND)); /* a flap: the connection waits and goes on */
-    bw_stack_set_link(bench.stack, true);
-    bench_wait(&bench, 10 * SECOND);
-    char got[10];
-    int64_t receive_ns;
-    CHECK_EQUAL(transport->ops->read(transport, got, 10, &receive_ns), 1);
-    CHECK_EQUAL(bench_counters(&bench).link_downs, 1);
-    bench_wait(&bench, 1200 * SECOND); /* ARP entries are long expired (keepalives refresh them) */
-    CHECK(echoes(&bench, transport, SECOND / 10));
+    link_and_expiry(&bench, transport);
     /* a stranger claims the peer's address: not believed, asked for */
     static const uint8_t stranger[6] = {2, 0, 0, 0, 0, 9};
     uint64_t questions = bench_counters(&bench).questions;
@@ -234,6 +242,30 @@ static void link_and_neighbours(void) {
     bytes = frame_make_arp(1, stranger, bench.peer.path.from, stranger, bench.peer.path.from, frame);
     memory_device_put(bench.device, frame, bytes, bench.now_ns);
     CHECK(echoes(&bench, transport, SECOND));
+    transport->ops->close(transport);
+    bench_wait(&bench, SECOND);
+    nothing_is_held(&bench);
+    bench_close(&bench);
+}
+
+/* A neighbour that moved is found by its silence: RFC 4861 7.3.3, three probes a second apart, and asked for. */
+static void neighbours_six(void) {
+    static const uint8_t other[6] = {2, 0, 0, 0, 0, 9};
+    static uint8_t kept[1000];
+    char got;
+    int64_t receive_ns;
+    stack_bench bench;
+    bench_open(&bench, true, NULL);
+    bench.peer.echoes = true;
+    bench.peer.kept = kept;
+    bench.peer.kept_room = sizeof kept;
+    bw_transport *transport = bench_connect(&bench);
+    until_connected(&bench, transport);
+    link_and_expiry(&bench, transport);
+    memcpy(bench.peer.path.from_mac, other, 6);
+    CHECK_EQUAL(transport->ops->write(transport, "?", 1), 1);
+    bench_wait(&bench, 60 * SECOND);
+    CHECK_EQUAL(transport->ops->read(transport, &got, 1, &receive_ns), 1);
     transport->ops->close(transport);
     bench_wait(&bench, SECOND);
     nothing_is_held(&bench);
@@ -337,7 +369,8 @@ int main(void) {
     impairments();
     many_connections();
     refusals();
-    link_and_neighbours();
+    neighbours_four();
+    neighbours_six();
     gateways();
     path_mtu(false);
     path_mtu(true);

@@ -22,7 +22,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from appliance import nic
 from appliance.bench_paths import LIVE_S, Options, Outcome, cores, outcomes, watch
 from appliance.config import Exchange
-from appliance.nic import Record
+from appliance.nic_record import Record, alone
 from appliance.paths import Measured
 from dpdk_bindings import devices, dpdk
 from handlers.errors import SetupError, UnavailableError
@@ -68,14 +68,14 @@ class Hands:
         if not self._path.exists():
             yield
             return
-        with nic.alone(self._path):
+        with alone(self._path):
             before = Record.read(self._path)
             self._driver = next((step.after for step in before.steps if step.kind == "driver"), None)
             _undo(before)
         try:
             yield
         finally:
-            with nic.alone(self._path):
+            with alone(self._path):
                 again = self._plan()
                 again.confirmed, again.deadline = before.confirmed, before.deadline
                 nic.apply(again)
@@ -101,7 +101,7 @@ class Hands:
     @contextmanager
     def ours(self, for_s: float) -> Iterator[None]:
         """Taken from the kernel, for so long at most."""
-        with nic.alone(self._path):
+        with alone(self._path):
             record = self._plan()
             if dangers := nic.dangers(addresses.read(self.interface)):
                 what = f"{self.interface} is refused: {' and '.join(dangers)}"

@@ -6,6 +6,8 @@
 
 #define LAYOUT_CREDIT_FIRST 32 /* a few kinds of frames can be learned before any has paid */
 
+#define STENCIL_CREDIT_FIRST 4096
+
 #if defined(__x86_64__)
 /* What the CPU can do beyond every CPU, as far as a variant of the walk is compiled for it. */
 static bool cpu_has(const char *variant) {
@@ -14,7 +16,8 @@ static bool cpu_has(const char *variant) {
     bool avx2 =
         __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
     if (strcmp(variant, "avx2") == 0) return avx2;
-    return avx2 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+    return avx2 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512vbmi");
 }
 #endif
 
@@ -53,6 +56,7 @@ bw_decoder *bw_decoder_new(const bw_plan *plan, uint32_t levels_max) {
         }
     }
     decoder->layout_credit = LAYOUT_CREDIT_FIRST;
+    decoder->stencil_credit = STENCIL_CREDIT_FIRST;
     choose_variant(decoder);
     decoder->walk_json = decoder->walk;
     if (plan->has_numbers) decoder->walk = bw_decode_either;

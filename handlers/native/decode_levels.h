@@ -13,7 +13,7 @@ typedef struct level_run {
     bw_decoder *d;
     const bw_level_plan *plan;
     bw_level_template *shape;
-    bw_stencil *stencil;
+    uint32_t list; /* 1 + its number in the plan */
     bw_item *item;
     const char *fault;
     const char *fault_at;
@@ -21,7 +21,7 @@ typedef struct level_run {
 
 static inline level_run level_run_of(bw_decoder *d, uint32_t target, bw_item *item) {
     return (level_run){.d = d, .plan = &d->plan->levels[target], .shape = &d->shape[target],
-                       .stencil = &d->stencil[target], .item = item};
+                       .list = target + 1, .item = item};
 }
 
 typedef struct level_parts {
@@ -69,7 +69,7 @@ static inline void most_decimals(level_out *out, uint32_t price, uint32_t quanti
 }
 
 #if BW_SIMD_AVX2
-#include "decode_quick.h"
+#include "decode_stencil.h"
 #endif
 
 /* Remembers the literal before a value at `from` (NULL: the tail) for the next elements. */
@@ -215,9 +215,6 @@ static const char *take_element(level_run *run, const char *p, level_parts *part
     const char close = named ? '}' : ']', *literal = p, *start = p;
     uint32_t learned = 0;
     run->shape->values = 0;
-    run->shape->pair = false;
-    run->shape->quoted = 0;
-    run->shape->rows = run->shape->sided = false;
     if (*p != (named ? '{' : '[')) return level_fault(run, p, "a level of another shape");
     p = skip_space(run->d, p + 1);
     for (uint32_t position = 0; *p != close || position; position++) {
@@ -247,9 +244,6 @@ static const char *take_element(level_run *run, const char *p, level_parts *part
         learn(run->shape, &learned, literal, p, BW_FIELD_SKIP);
         if (learned != UINT32_MAX) run->shape->values = values;
     }
-#if BW_SIMD_AVX2
-    note_shape(run->shape, start, p);
-#endif
     return p;
 }
 
@@ -342,6 +336,9 @@ static const char *take_levels(level_run *run, const char *p) {
             if (!next) return NULL;
             parts = slow;
         }
+#if BW_SIMD_AVX2
+        learn_stencil(run, p, next, parts.side);
+#endif
         p = next;
         bw_wire_level *level = out.next[parts.side]++;
         level->price = parts.level.price;

@@ -15,7 +15,7 @@
 #else
 #define BW_SIMD_AVX2 0
 #endif
-#if BW_SIMD_AVX2 && defined(__AVX512BW__) && defined(__AVX512VL__)
+#if BW_SIMD_AVX2 && defined(__AVX512BW__) && defined(__AVX512VL__) && defined(__AVX512VBMI__)
 #define BW_SIMD_AVX512 1
 #else
 #define BW_SIMD_AVX512 0
@@ -45,6 +45,10 @@ static inline bool word_matches(const char *p, uint64_t word, uint64_t mask) {
 }
 
 #if BW_SIMD_AVX2
+
+static inline __m256i load_32(const void *at) {
+    return _mm256_loadu_si256((const __m256i *)at);
+}
 
 static inline bool literal_matches(const char *p, const bw_segment_shape *segment) {
     __m256i text = _mm256_loadu_si256((const __m256i *)(const void *)p);

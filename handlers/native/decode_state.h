@@ -20,35 +20,36 @@ typedef struct bw_segment_shape {
     uint8_t field; /* enum bw_field of the value behind it; of the last one: none follows */
 } bw_segment_shape;
 
-#define BW_QUOTED_VALUES_MAX 4u
-#define BW_QUOTED_QUOTES_MAX 16u
-
 typedef struct bw_level_template {
     uint32_t values; /* 0: nothing learned */
-    bool pair;       /* price and quantity, and nothing else */
-    bool wide;       /* elements of about 64 bytes and more */
-    bool rows;       /* ["price","quantity"], perhaps with more strings */
-    uint8_t quoted;  /* see decode_quoted.h: quotes of an element; 0: not of that kind */
-    uint8_t closing[BW_QUOTED_VALUES_MAX]; /* which of the quotes ends a value */
-    uint8_t value_of[BW_FIELD_COUNT]; /* by enum bw_field */
-    bool sided;          /* side, something skipped, price, quantity: all strings */
-    uint8_t skipped;     /* length of what was skipped last */
-    uint32_t fields;     /* bits by enum bw_field */
+    bool stencils;   /* elements are tried by stencils */
+    bool wide;       /* of more than 64 bytes */
+    bool counted;    /* orders */
+    int32_t steady;  /* above 0: elements mostly have the layout of the one before */
+    const struct bw_stencil *last;
+    uint8_t reach;   /* so many bytes of an element, or of its second block, hold no closing bracket */
     bw_segment_shape segment[BW_TEMPLATE_SEGMENTS_MAX + 1];
 } bw_level_template;
 
-/* See decode_stencil.h. */
+#define BW_STENCIL_BITS 8u
+
+/* See decode_stencil.h. Bits are bytes of the element's block: its first 64, or of a wide one the second. */
 typedef struct bw_stencil {
     uint8_t expected[64];
-    uint8_t limit[64]; /* by how much a byte may differ (xor) from what is expected */
-    uint8_t order[32]; /* shuffle: digits of price and quantity to the right end of 16 lanes each */
-    uint8_t at[2];
+    uint8_t expected_front[64]; /* of a wide element: its first 64 */
+    uint64_t others; /* what is no digit, up to the element's end */
+    uint64_t front;  /* the same of a wide one's first 64 */
+    uint64_t must, must_front; /* what must be as expected */
+    uint64_t rest;   /* decimals, where bw_wire_level has them behind its numbers */
+    uint8_t order[32]; /* which byte comes to which of 16 lanes each, right-aligned */
+    uint32_t taken;    /* lanes that a byte comes to */
+    uint32_t list;     /* 1 + its number in the plan; 0: nothing learned */
+    uint8_t at[2];     /* price and quantity */
     uint8_t decimals[2];
-    uint8_t whole[2];  /* digits before the point */
-    uint8_t length[1]; /* of the price, padding included */
-    uint8_t misses;    /* in a row */
-    uint8_t bytes;     /* of an element without its comma; 0: nothing learned */
-    int32_t trust;     /* below 0: this list's elements differ too much to try */
+    uint8_t orders_at, orders_shift;
+    uint8_t side;  /* where a field says it */
+    uint8_t bytes; /* of the block, to the element's end */
+    uint8_t unused[40]; /* so that its place takes no multiplication */
 } bw_stencil;
 
 /* What the walk met outside of lists, and the lists: what decode_layout.h learns from. */
@@ -103,11 +104,12 @@ struct bw_decoder {
     uint8_t key_first[BW_PLAN_NODES_MAX]; /* key that began this node's object last time */
     uint8_t key_next[BW_PLAN_KEYS_MAX];   /* key that followed this one last time */
     bw_level_template shape[BW_PLAN_LEVELS_MAX];
-    bw_stencil stencil[BW_PLAN_LEVELS_MAX];
+    int32_t stencil_credit;
     uint32_t mark_count; /* BW_MARKS_MAX: there were more */
     uint32_t layout_last, layout_next;
     int32_t layout_credit;
     bw_layout *layout_used; /* by which the frame was read, or NULL */
+    _Alignas(64) bw_stencil stencil[1u << BW_STENCIL_BITS];
     bw_mark mark[BW_MARKS_MAX];
     bw_layout layout[BW_LAYOUTS];
     bw_item frame;

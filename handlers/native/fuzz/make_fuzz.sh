@@ -9,7 +9,7 @@ clang=${CLANG:-clang-14}
 flags="-g -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -std=gnu17"
 flags="$flags -D_GNU_SOURCE -DBW_BOOK_VARIANTS -I. -I../../dpdk_bindings/native"
 avx2="-mavx2 -mbmi -mbmi2 -mlzcnt"
-avx512="$avx2 -mpopcnt -mavx512f -mavx512bw -mavx512vl"
+avx512="$avx2 -mpopcnt -mavx512f -mavx512bw -mavx512vl -mavx512vbmi"
 rm -f "$out"/*.o
 for source in bell book book_batch book_set book_store checksum checksum_joined control crc32 decode decode_protobuf \
     decode_walk engine engine_apply engine_fit engine_life engine_names engine_prove engine_rehearse engine_repair \

@@ -217,7 +217,7 @@ typedef struct bw_timing {
     _Atomic uint64_t cycles_per_second; /* of the counter that stamps, as measured; 0: another clock stamps */
     uint64_t budget_every;
     _Atomic uint64_t busy_ns; /* of turns that received something: a loop that spins is at work only then */
-    _Atomic uint64_t crossed_ns; /* summed over books: LIVE with best bid >= best ask, each time it was over */
+    _Atomic uint64_t crossed_ns; /* summed over books: LIVE with best bid >= best ask, told when over */
     uint64_t reserved[4];
     _Atomic uint64_t budget_ns[BW_BUDGET_COUNT][BW_HISTOGRAM_BUCKETS]; /* buckets as of stage_ns */
     _Atomic uint64_t gap_us[BW_HISTOGRAM_BUCKETS]; /* how long a book that had been LIVE was not; as above */

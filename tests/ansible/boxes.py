@@ -18,7 +18,7 @@ from playbooks import ROOT, environment, program, recap
 SKIPPED = "kernel,hugepages,cpu,nic"  # those of a container are this machine's
 PLAYED = "/var/lib/exchanges"
 PORT = 9443  # of the played exchange; a box's network is its own
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0  # Python takes a minute to start on a machine with a load of 25
 
 
 def play(

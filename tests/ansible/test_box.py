@@ -30,7 +30,7 @@ from boxes import (
 from debian import Box, booted, difference, tree
 from playbooks import what_to_install
 
-pytestmark = [pytest.mark.long, pytest.mark.root, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.long, pytest.mark.root, pytest.mark.timeout(2400)]
 UNITS = {
     "feed": "bookwire-feed@okx.service",
     "gateway": "bookwire-gateway.service",

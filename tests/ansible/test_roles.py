@@ -74,7 +74,7 @@ def play(changes: Path) -> Play:
 
 @pytest.mark.long
 @pytest.mark.root
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 def test_a_tree_is_provisioned_and_given_back(play: Play, changes: Path) -> None:
     upper = changes / "upper"
     before = difference(upper, tree())

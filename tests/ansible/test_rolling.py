@@ -14,7 +14,7 @@ from boxes import SKIPPED, metrics, newer, play, play_an_exchange, subscriber, w
 from debian import Box, booted
 from playbooks import what_to_install
 
-pytestmark = [pytest.mark.long, pytest.mark.root, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.long, pytest.mark.root, pytest.mark.timeout(2400)]
 NAMES = ("box1", "box2")
 
 

@@ -26,7 +26,7 @@ PACKAGES = (
     "systemd,systemd-sysv,udev,python3,python3-apt,python3-venv,python3-pip,python3-packaging,"
     "ca-certificates,procps,chrony,nftables,libssl3,zlib1g"
 )
-BOOT_S = 60
+BOOT_S = 180
 STOP_S = 30
 PATHS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

@@ -1,8 +1,8 @@
 """Measures each way frames can take on this box with the same traffic: sockets, asleep or spinning; DPDK.
 
 The traffic comes from a process in a namespace, on the kernel's TCP, over veth pairs (bench_interface: from
-the other end of a configured interface's wire); each way is a process of its own that keeps one book in shared
-memory, where this one reads what it did. Rounds take turns, the median of the rounds is told.
+the other end of a configured interface's wire); each way is a process of its own that keeps one book in
+shared memory, where this one reads what it did. Rounds take turns, the median of the rounds is told.
 """
 
 from __future__ import annotations

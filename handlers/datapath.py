@@ -174,10 +174,8 @@ class Datapath:
         is_up = bool(told.get("link_up")) and _carrier(self._settings)
         why, do = _reason(told, is_up)
         link, name = "up" if is_up else "down", self._settings.interface or self._settings.device
-        return (
-            f"no connection in {PROOF_S:.0f} s through {self._settings.device}: {why} (link {link}; {numbers})",
-            f'{do.format(name)}; or set path = "sockets"',
-        )
+        what = f"no connection in {PROOF_S:.0f} s through {self._settings.device}"
+        return f"{what}: {why} (link {link}; {numbers})", f'{do.format(name)}; or set path = "sockets"'
 
     def _fail(self, what: str, do: str) -> None:
         self._settings.run_dir.mkdir(parents=True, exist_ok=True)
@@ -250,7 +248,9 @@ def _remedy(what: str, settings: FeedSettings) -> str:
     name, low = settings.interface or settings.device, what.lower()
     if settings.hugepages and ("hugepage" in low or "memory" in low):
         mib = settings.memory_mib or MEMORY_MIB
-        return f"reserve hugepages for {mib} MiB (vm.nr_hugepages), or set hugepages = false for trying things"
+        return (
+            f"reserve hugepages for {mib} MiB (vm.nr_hugepages); hugepages = false serves for trying things"
+        )
     if "no such device" in low:
         return (
             "install its driver's package (Debian: librte-net-*); give a PCI device to DPDK by "

@@ -3,8 +3,8 @@
 Sockets (epoll, and spinning) and DPDK (af_packet, af_xdp) take the same updates from a namespace; told are
 CPU cycles a packet and the time from the exchange's send to the record in the ring. The verdict is kept in
 data_dir and is what `path = "auto"` goes by. On veth frames pass the kernel either way: it says nothing
-about a NIC. With --exchange its own interface and device are measured instead, with `traffic` at the other end
-of the wire: another machine (clocks in step), or this one's second port in a namespace.
+about a NIC. With --exchange its own interface and device are measured instead, with `traffic` at the other
+end of the wire: another machine (clocks in step), or this one's second port in a namespace.
 """
 
 from __future__ import annotations

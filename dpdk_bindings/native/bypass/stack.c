@@ -105,8 +105,8 @@ int bw_stack_set_routes(bw_stack *stack, const bw_stack_route *routes, uint32_t 
     return 0;
 }
 
-/* RFC 4861 7.3: lwIP believes a neighbour for 35 s; what goes unanswered is a reason to probe it now, and to ask
- * all when it does not answer either. */
+/* RFC 4861 7.3: lwIP believes a neighbour for 35 s; what goes unanswered is a reason to probe it now, and to
+ * ask all when it does not answer either. */
 static void probe_neighbour(bw_stack *stack, const ip6_addr_t *gateway) {
     for (unsigned i = 0; gateway && i < LWIP_ND6_NUM_NEIGHBORS; i++) {
         struct nd6_neighbor_cache_entry *entry = &neighbor_cache[i];

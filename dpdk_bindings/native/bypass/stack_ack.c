@@ -1,9 +1,9 @@
 /* Acknowledgements of one burst: the last of a connection stands for those before it.
  *
- * A burst lies there as one, so acknowledging each second segment of it (RFC 5681 4.2, SHOULD) would tell the peer
- * of one moment many times; kernels merge such segments before TCP sees them, and thin SACKs out. What a peer may
- * count or learn once only is never held back: the first duplicates (RFC 5681 3.2), duplicates without SACK,
- * reports of what came twice (RFC 2883 4), blocks the later one does not repeat (RFC 2018 4).
+ * A burst lies there as one, so acknowledging each second segment of it (RFC 5681 4.2, SHOULD) would tell the
+ * peer of one moment many times; kernels merge such segments before TCP sees them, and thin SACKs out. What a
+ * peer may count or learn once only is never held back: the first duplicates (RFC 5681 3.2), those without
+ * SACK, reports of what came twice (RFC 2883 4), blocks the later one does not repeat (RFC 2018 4).
  */
 #include "stack_parts.h"
 

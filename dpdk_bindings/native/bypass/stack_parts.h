@@ -26,7 +26,7 @@ typedef struct bw_held {
 } bw_held;
 _Static_assert(sizeof(bw_held) <= BW_FRAME_PRIVATE_BYTES, "a device's buffers have no room for it");
 
-/* The last acknowledgement made in a burst, without data: held until another has to go out, or the burst ends. */
+/* The last acknowledgement of a burst, without data: held until another has to go out, or the burst ends. */
 typedef struct bw_ack {
     uint8_t frame[BW_ACK_BYTES_MAX];
     u16_t bytes; /* 0: none is held; the rest is then of the one before */

@@ -2,8 +2,8 @@
  *
  * RFC 7323 5 (old duplicates), RFC 5961 3 to 5 and 7 (blind resets, SYNs and data; what makes us answer is
  * limited), RFC 9293 3.10.7.3 (what may answer a SYN) and 3.10.7.4 (no ACK: dropped; the window), RFC 2018 8
- * (what was acknowledged selectively is kept), RFC 5681 4.2 (a gap that is filled), RFC 5927 4.1 (an ICMP error
- * must quote something in flight).
+ * (what was acknowledged selectively is kept), RFC 5681 4.2 (a gap that is filled), RFC 5927 4.1 (an ICMP
+ * error must quote something in flight).
  */
 #include "stack_parts.h"
 
@@ -100,7 +100,7 @@ static void report_duplicate(struct tcp_pcb *pcb, u32_t begin, u32_t end) {
  * walks the whole queue at each segment: no longer than a window of full ones (CVE-2018-5390 was that). */
 static enum bw_drop check_waiting(const struct tcp_pcb *pcb, u32_t sequence, u32_t bytes) {
     unsigned pieces = 0;
-    /* the usual: it follows the newest block, so that nothing waits there; the walk was an eighth of all work */
+    /* the usual: it follows the newest block, so nothing waits there; the walk was an eighth of all work */
     if (LWIP_TCP_SACK_VALID(pcb, 0) && sequence == pcb->rcv_sacks[0].right &&
         lwip_stats.memp[MEMP_TCP_SEG]->used < PIECES_MAX) {
         return BW_DROP_NONE;
@@ -129,7 +129,7 @@ static enum bw_drop check_place(struct tcp_pcb *pcb, const struct tcp_hdr *heade
     } else if (TCP_SEQ_GT(begin, pcb->rcv_nxt)) {
         drop = check_waiting(pcb, begin, bytes);
     } else if (pcb->ooseq) {
-        tcp_ack_now(pcb); /* RFC 5681 4.2: what fills a gap is acknowledged at once; lwIP would wait for more */
+        tcp_ack_now(pcb); /* RFC 5681 4.2: what fills a gap is acknowledged at once; lwIP would wait */
     }
     if (drop == BW_DROP_tcp_duplicate) report_duplicate(pcb, begin, end);
     if (drop == BW_DROP_tcp_pieces) tcp_send_empty_ack(pcb);

@@ -266,6 +266,7 @@ static bool learn_orders(bw_stencil *stencil, const char *block, const char *fro
 /* The values of the example by its shape's literals. False if one of them cannot be part of a stencil. */
 static bool learn_values(const bw_level_template *shape, bw_stencil *stencil, const char *p,
                          const char *block, bool known) {
+    uint32_t fields = 0;
     for (uint32_t i = 0; i < shape->values; i++) {
         const bw_segment_shape *segment = &shape->segment[i];
         const uint32_t field = segment->field;
@@ -273,6 +274,8 @@ static bool learn_values(const bw_level_template *shape, bw_stencil *stencil, co
         const bool quoted = from[-1] == '"', wanted = field != BW_FIELD_SKIP && field != BW_FIELD_SIDE;
         while (quoted ? *to != '"' : *to != ',' && *to != ']' && *to != '}' && (unsigned char)*to > ' ') to++;
         p = to;
+        if (field != BW_FIELD_SKIP && fields & 1u << field) return false; /* the last of them counts */
+        fields |= 1u << field;
         if (field == BW_FIELD_SIDE) continue; /* which side it is, its text says */
         if (wanted && from < block) return false;
         if (field == BW_FIELD_SKIP) {

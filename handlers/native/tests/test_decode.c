@@ -84,6 +84,30 @@ static void test_kraken(void) {
     check_level(1, 2, 60000, 0, 1, 8);
 }
 
+/* The last of two values counts, in frames that look like the one before, too. */
+static void test_a_key_that_stands_twice(void) {
+    const char *frame = "{\"channel\":\"book\",\"type\":\"update\",\"data\":[{\"symbol\":\"BTC/USD\",\"bids\":["
+                        "{\"price\":61799.5,\"qty\":61798.83310964,\"qty\":0.5},"
+                        "{\"price\":61798.5,\"qty\":61798.83310964,\"qty\":1.5}],\"asks\":[],\"checksum\":1}]}";
+    use(VENUE_KRAKEN);
+    for (int lap = 0; lap < 4; lap++) {
+        CHECK(decode(frame));
+        check_level(0, 0, 617995, 1, 5, 1);
+        check_level(0, 1, 617985, 1, 15, 1);
+    }
+}
+
+/* Digits of keys are no number's digits. */
+static void test_keys_that_differ_in_digits(void) {
+    use(VENUE_KRAKEN);
+    for (int lap = 0; lap < 4; lap++) {
+        CHECK(decode("{\"data\":[{\"bids\":[{\"x1\":1,\"price\":7.5,\"qty\":2.5},"
+                     "{\"x2\":1,\"price\":8.5,\"qty\":3.5}]}]}"));
+        CHECK(!bw_decoder_item(decoder, 0)->fault && bw_decoder_item(decoder, 0)->level_count[0] == 2);
+        check_level(0, 1, 85, 1, 35, 1);
+    }
+}
+
 static void test_coinbase_sides(void) {
     use(VENUE_COINBASE);
     CHECK(decode("{\"channel\":\"l2_data\",\"timestamp\":\"t\",\"sequence_num\":1,\"events\":[{\"type\":\"update\","
@@ -168,6 +192,8 @@ int main(void) {
         test_order_and_spacing();
         test_spaces_between_levels();
         test_kraken();
+    test_a_key_that_stands_twice();
+    test_keys_that_differ_in_digits();
         test_coinbase_sides();
         test_other_types_are_faults();
         test_broken_frames();

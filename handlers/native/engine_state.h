@@ -36,6 +36,7 @@ typedef struct bw_tracked {
     uint32_t wrong_run;       /* repairs refuted by a checksum, without a time of quiet between */
     int64_t left_live_ns;     /* 0: it is LIVE, or never was */
     uint32_t quantity_ceiling; /* the book's quantities never get more decimals than these */
+    bool unpadded;            /* its numbers have no zeros to fill them up: no use looking for that again */
     uint32_t scale[2];        /* decimals of the integers that stand for prices and quantities, 0: plain */
     bw_name symbol;
 } bw_tracked;

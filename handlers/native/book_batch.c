@@ -322,7 +322,7 @@ BW_INLINE uint32_t entry_near_top(const bw_directory_entry *entry, uint32_t coun
     return entry_of(entry, count, wanted);
 }
 
-/* Levels of any order, first those of the best chunk (*best, by their bits), then run by run; returns how many.
+/* Levels of any order, first those of the best chunk (by their bits), then run by run; returns how many.
  * Which levels leave a full book may depend on the order. */
 BW_INLINE uint32_t set_held(bw_book_store *store, bw_book *book, uint32_t side_index, const bw_batch *batch,
                             const bw_level *level, uint32_t count, uint32_t best, bw_level **out,

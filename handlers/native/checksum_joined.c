@@ -111,8 +111,9 @@ typedef struct texts {
 } texts;
 
 /* Adds what the cache knows of a side's best levels. */
-static inline void look_up(texts *all, const bw_joined_level cache[BW_CHECKSUM_SLOTS], const bw_book_store *store,
-                           const bw_book *book, uint32_t side, uint32_t levels) {
+static inline void look_up(texts *all, const bw_joined_level cache[BW_CHECKSUM_SLOTS],
+                           const bw_book_store *store, const bw_book *book, uint32_t side,
+                           uint32_t levels) {
     const bw_side *of = &book->side[side];
     const bw_directory_entry *entry = (const void *)(store->base + of->directory_offset);
     const uint32_t end = all->count + levels;
@@ -133,8 +134,8 @@ static inline void look_up(texts *all, const bw_joined_level cache[BW_CHECKSUM_S
     all->count = i;
 }
 
-BW_DIGITS uint32_t bw_joined_compute(bw_joined *cache, const bw_checksum_spec *spec, const bw_book_store *store,
-                                     const bw_book *book) {
+BW_DIGITS uint32_t bw_joined_compute(bw_joined *cache, const bw_checksum_spec *spec,
+                                     const bw_book_store *store, const bw_book *book) {
     texts all;
     all.count = 0;
     all.missing = 0;

@@ -202,12 +202,12 @@ BW_INLINE bw_level *set_one(bw_book_store *store, bw_book *book, uint32_t side, 
 #if defined(__AVX512F__) && defined(__AVX512BW__)
 #include "book_held.h"
 
-#define BW_SEEN_WORDS 64u
+#define BW_SEEN_BITS 11u
 
 /* How many of the keys stand there once, from the first on: a key that comes again ends them. *sorted: they
  * all go one way. */
 BW_INLINE uint32_t distinct_keys(const int64_t *key, uint32_t count, bool *sorted) {
-    uint64_t seen[BW_SEEN_WORDS], again = 0;
+    uint64_t seen[1u << (BW_SEEN_BITS - 6)], again = 0;
     uint32_t ascending = 1, descending = 1;
     for (uint32_t i = 1; i < count; i++) {
         ascending &= key[i] > key[i - 1];
@@ -215,9 +215,11 @@ BW_INLINE uint32_t distinct_keys(const int64_t *key, uint32_t count, bool *sorte
     }
     *sorted = ascending | descending;
     if (*sorted) return count;
-    memset(seen, 0, sizeof seen);
+    for (uint32_t i = 0; i < sizeof seen / sizeof *seen; i += BW_LANES)
+        _mm512_storeu_si512(seen + i, _mm512_setzero_si512());
     for (uint32_t i = 0; i < count; i++) {
-        uint64_t hash = (uint64_t)key[i] * 0x9e3779b97f4a7c15u >> 52, bit = UINT64_C(1) << (hash & 63);
+        uint64_t hash = (uint64_t)key[i] * 0x9e3779b97f4a7c15u >> (64 - BW_SEEN_BITS);
+        uint64_t bit = UINT64_C(1) << (hash & 63);
         again |= seen[hash >> 6] & bit;
         seen[hash >> 6] |= bit;
     }
@@ -234,7 +236,6 @@ typedef struct bw_run {
     uint32_t moves, inserted, removed, absent;
     uint32_t left; /* levels it did not come to, by their bits */
     bool full;     /* because there was no room for the first of them */
-    int64_t best;
 } bw_run;
 
 /* Levels of the chunk of entry `at`, up to one that is not or finds no room. First what does not move:
@@ -243,7 +244,6 @@ BW_INLINE bw_level *change_run(bw_run *run, bw_held *held, const bw_batch *batch
                                uint32_t which, uint32_t at, uint32_t room, bool with_orders,
                                bw_level *record) {
     uint32_t inserted = 0, removed = 0, absent = 0, moves = 0;
-    int64_t best = INT64_MIN;
     uint32_t i = _tzcnt_u32(which);
     run->full = false;
     do {
@@ -261,7 +261,6 @@ BW_INLINE bw_level *change_run(bw_run *run, bw_held *held, const bw_batch *batch
         inserted += in;
         removed += out;
         absent += none;
-        best = key > best ? key : best;
         *record = (bw_level){.price = price, .quantity = quantity, .orders = orders};
         record += !none;
         which = _blsr_u32(which);
@@ -272,7 +271,6 @@ BW_INLINE bw_level *change_run(bw_run *run, bw_held *held, const bw_batch *batch
     run->inserted = inserted;
     run->removed = removed;
     run->absent = absent;
-    run->best = best;
     return record;
 }
 
@@ -287,15 +285,10 @@ BW_INLINE bool set_run(bw_book_store *store, bw_book *book, uint32_t side_index,
     bw_chunk *chunk = &store->chunk[entry->chunk];
     const uint32_t before = entry->count, of_book = side->level_capacity - side->level_count;
     const uint32_t room = BW_CHUNK_LEVELS - before < of_book ? BW_CHUNK_LEVELS - before : of_book;
-    const uint32_t better = at + 1 < side->directory_count ? directory[side->directory_count - 1].count : 0;
     bw_held held;
     bw_run run;
     bw_held_load(&held, chunk, with_orders);
     *out = change_run(&run, &held, batch, level, *which, at, room, with_orders, *out);
-    /* what has so many better levels, whatever leaves, is no concern of the top */
-    const uint32_t near = BW_TOP_LEVELS + run.removed;
-    bool top = better ? better <= BW_TOP_LEVELS : before <= near || run.best >= chunk->key[before - near];
-    book->top_stale |= (uint32_t)top << side_index;
     for (uint32_t k = 0; k < run.moves; k++) {
         const uint32_t i = run.moved[k];
         bw_held_move(&held, run.out[k] ? BW_MOVE_OUT : BW_MOVE_IN, batch->key[i], level[i].quantity,
@@ -329,26 +322,19 @@ BW_INLINE uint32_t entry_near_top(const bw_directory_entry *entry, uint32_t coun
     return entry_of(entry, count, wanted);
 }
 
-/* Levels of any order, first those of the best chunk, then run by run; returns how many. The side is not
- * empty. Which levels leave a full book may depend on the order. */
-BW_INLINE uint32_t set_held(bw_book_store *store, bw_book *book, uint32_t side_index, const bw_level *level,
-                            uint32_t count, bw_level **out, bool with_orders) {
-    bw_batch batch;
+/* Levels of any order, first those of the best chunk (by their bits), then run by run; returns how many.
+ * Which levels leave a full book may depend on the order. */
+BW_INLINE uint32_t set_held(bw_book_store *store, bw_book *book, uint32_t side_index, const bw_batch *batch,
+                            const bw_level *level, uint32_t count, uint32_t best, bw_level **out,
+                            bool with_orders) {
     const bw_side *side = &book->side[side_index];
-    const bw_directory_entry *directory = bw_directory_of(store, side);
     const uint32_t entries = side->directory_count;
-    uint32_t which = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        batch.key[i] = bw_key_of(side_index, level[i].price);
-        batch.entry[i] = entry_near_top(directory, entries, batch.key[i]);
-        which |= (uint32_t)(batch.entry[i] == entries - 1) << i;
-    }
     bool sorted;
-    count = distinct_keys(batch.key, count, &sorted);
-    uint32_t left = _bzhi_u32(~0u, count), next = sorted || !(which & left) ? left : which & left;
+    count = distinct_keys(batch->key, count, &sorted);
+    uint32_t left = _bzhi_u32(~0u, count), next = sorted || !(best & left) ? left : best & left;
     do {
         uint32_t rest = next;
-        bool room = set_run(store, book, side_index, &batch, level, &rest, out, with_orders);
+        bool room = set_run(store, book, side_index, batch, level, &rest, out, with_orders);
         left &= ~next | rest;
         next = left;
         if (!room) break;
@@ -360,12 +346,22 @@ BW_INLINE uint32_t set_held(bw_book_store *store, bw_book *book, uint32_t side_i
 /* As set_held(), for a side that may be empty. */
 BW_INLINE uint32_t set_some(bw_book_store *store, bw_book *book, uint32_t side_index, const bw_level *level,
                             uint32_t count, bw_level **out) {
-    uint32_t some = count < BW_BATCH ? count : BW_BATCH, orders = store->orders_seen;
-    if (book->side[side_index].directory_count == 0) return 0;
-    for (uint32_t i = 0; i < some; i++) orders |= level[i].orders;
+    bw_batch batch;
+    const bw_side *side = &book->side[side_index];
+    const bw_directory_entry *directory = bw_directory_of(store, side);
+    const uint32_t entries = side->directory_count, some = count < BW_BATCH ? count : BW_BATCH;
+    uint32_t orders = store->orders_seen, best = 0;
+    if (entries == 0) return 0;
+    for (uint32_t i = 0; i < some; i++) {
+        batch.key[i] = bw_key_of(side_index, level[i].price);
+        batch.entry[i] = entry_near_top(directory, entries, batch.key[i]);
+        best |= (uint32_t)(batch.entry[i] == entries - 1) << i;
+        orders |= level[i].orders;
+    }
     store->orders_seen = orders;
-    if (orders) return set_held(store, book, side_index, level, some, out, true);
-    return set_held(store, book, side_index, level, some, out, false);
+    book->top_stale |= 1u << side_index; /* most messages change the top: no use looking */
+    if (orders) return set_held(store, book, side_index, &batch, level, some, best, out, true);
+    return set_held(store, book, side_index, &batch, level, some, best, out, false);
 }
 #else
 /* Levels that go from best to worse; returns how many were set. */

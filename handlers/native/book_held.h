@@ -58,7 +58,7 @@ BW_INLINE bool bw_held_change(bw_held *held, int64_t key, int64_t quantity, uint
         __mmask16 both = (__mmask16)((uint32_t)same[2 * i] | (uint32_t)same[2 * i + 1] << BW_LANES);
         held->orders[i] = _mm512_mask_set1_epi32(held->orders[i], both, (int)orders);
     }
-    return (same[0] | same[1] | same[2] | same[3]) != 0;
+    return _mm512_kor(_mm512_kor(same[0], same[1]), _mm512_kor(same[2], same[3])) != 0;
 }
 
 /* Puts in a level that is not held or takes out one that is. */

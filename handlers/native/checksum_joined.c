@@ -5,15 +5,15 @@
 #include <string.h>
 
 #define DIGITS_MAX 20u
+#define LEVELS_MAX 32u /* of a side: a bit for each of both */
 #define SIXTEEN_DIGITS UINT64_C(10000000000000000)
 
 bool bw_checksum_never_joins;
 
 bool bw_joined_fits(const bw_checksum_spec *spec) {
-    const bool known =
-        spec->order == BW_CHECKSUM_ASKS_THEN_BIDS || spec->order == BW_CHECKSUM_INTERLEAVED_BID_FIRST;
-    return !bw_checksum_never_joins && bw_crc32_joins() && known && spec->text == BW_CHECKSUM_DIGITS &&
-           !spec->separator[0] && !spec->negative_asks;
+    return !bw_checksum_never_joins && bw_crc32_joins() && spec->order == BW_CHECKSUM_ASKS_THEN_BIDS &&
+           spec->levels <= LEVELS_MAX && spec->text == BW_CHECKSUM_DIGITS && !spec->separator[0] &&
+           !spec->negative_asks;
 }
 
 /* Digits of a number to the end of out[20], zeros (the byte) in front of them; returns how many. */
@@ -35,7 +35,7 @@ static void note_long(bw_joined_level *level) {
     level->bytes = of_price + of_quantity;
     memcpy(text, price + DIGITS_MAX - of_price, of_price);
     memcpy(text + of_price, quantity + DIGITS_MAX - of_quantity, of_quantity);
-    level->remainder = ~bw_crc32_by_table(~0u, text, level->bytes);
+    level->remainder = bw_crc32_remainder_by_table(text, level->bytes);
 }
 
 #if defined(__x86_64__)
@@ -101,65 +101,55 @@ static inline uint32_t slot_of(int64_t price) {
     return (uint32_t)(((uint64_t)price * 0x9e3779b97f4a7c15u) >> 58);
 }
 
-/* Remainders and lengths of a side's best levels, best first; returns how many there are. */
-static BW_DIGITS uint32_t look_up(bw_joined_level cache[BW_CHECKSUM_SLOTS], const bw_book_store *store,
-                        const bw_book *book, uint32_t side, uint32_t levels, uint32_t *remainder,
-                        uint32_t *bytes) {
-    int64_t price[BW_CHECKSUM_LEVELS_MAX], quantity[BW_CHECKSUM_LEVELS_MAX];
+/* The levels of a checksum in its order. */
+typedef struct texts {
+    uint32_t count;
+    uint32_t bytes[2 * LEVELS_MAX];
+    uint64_t remainder[2 * LEVELS_MAX];
+    uint64_t missing; /* bits of those that the cache does not have */
+    int64_t price[2 * LEVELS_MAX], quantity[2 * LEVELS_MAX];
+} texts;
+
+/* Adds what the cache knows of a side's best levels. */
+static inline void look_up(texts *all, const bw_joined_level cache[BW_CHECKSUM_SLOTS],
+                           const bw_book_store *store, const bw_book *book, uint32_t side,
+                           uint32_t levels) {
     const bw_side *of = &book->side[side];
     const bw_directory_entry *entry = (const void *)(store->base + of->directory_offset);
-    uint64_t missing = 0;
-    uint32_t count = 0;
-    for (uint32_t k = of->directory_count; k-- && count < levels;) {
+    const uint32_t end = all->count + levels;
+    uint32_t i = all->count;
+    for (uint32_t k = of->directory_count; k-- && i < end;) {
         const bw_chunk *chunk = &store->chunk[entry[k].chunk];
-        for (uint32_t at = entry[k].count; at-- && count < levels; count++) {
+        for (uint32_t at = entry[k].count; at-- && i < end; i++) {
             const int64_t here = side ? (int64_t)(0 - (uint64_t)chunk->key[at]) : chunk->key[at];
             const bw_joined_level *found = &cache[slot_of(here)];
-            price[count] = here;
-            quantity[count] = chunk->quantity[at];
-            remainder[count] = found->remainder;
-            bytes[count] = found->bytes;
+            all->price[i] = here;
+            all->quantity[i] = chunk->quantity[at];
+            all->remainder[i] = found->remainder;
+            all->bytes[i] = found->bytes;
             bool differs = (found->price != here) | (found->quantity != chunk->quantity[at]);
-            missing |= (uint64_t)differs << count;
+            all->missing |= (uint64_t)differs << i;
         }
     }
-    for (; missing; missing &= missing - 1) {
-        uint32_t i = (uint32_t)__builtin_ctzll(missing);
-        bw_joined_level *made = &cache[slot_of(price[i])];
-        made->price = price[i];
-        made->quantity = quantity[i];
-        note_level(made);
-        remainder[i] = made->remainder;
-        bytes[i] = made->bytes;
-    }
-    return count;
+    all->count = i;
 }
 
-uint32_t bw_joined_compute(bw_joined *cache, const bw_checksum_spec *spec, const bw_book_store *store,
-                           const bw_book *book) {
-    uint32_t remainder[3 * BW_CHECKSUM_LEVELS_MAX], bytes[3 * BW_CHECKSUM_LEVELS_MAX];
-    const uint32_t first = spec->order == BW_CHECKSUM_ASKS_THEN_BIDS;
-    uint32_t count = look_up(cache->level[first], store, book, first, spec->levels, remainder, bytes);
-    if (spec->order == BW_CHECKSUM_ASKS_THEN_BIDS) {
-        count += look_up(cache->level[0], store, book, 0, spec->levels, remainder + count, bytes + count);
-        return bw_crc32_joined(remainder, bytes, count);
+BW_DIGITS uint32_t bw_joined_compute(bw_joined *cache, const bw_checksum_spec *spec,
+                                     const bw_book_store *store, const bw_book *book) {
+    texts all;
+    all.count = 0;
+    all.missing = 0;
+    look_up(&all, cache->level[1], store, book, 1, spec->levels);
+    const uint32_t asks = all.count;
+    look_up(&all, cache->level[0], store, book, 0, spec->levels);
+    for (uint64_t missing = all.missing; missing; missing &= missing - 1) {
+        const uint32_t i = (uint32_t)__builtin_ctzll(missing);
+        bw_joined_level *made = &cache->level[i < asks][slot_of(all.price[i])];
+        made->price = all.price[i];
+        made->quantity = all.quantity[i];
+        note_level(made);
+        all.remainder[i] = made->remainder;
+        all.bytes[i] = made->bytes;
     }
-    uint32_t of_asks[BW_CHECKSUM_LEVELS_MAX], bytes_of_asks[BW_CHECKSUM_LEVELS_MAX];
-    uint32_t asks = look_up(cache->level[1], store, book, 1, spec->levels, of_asks, bytes_of_asks);
-    uint32_t *of_bids = remainder + 2 * BW_CHECKSUM_LEVELS_MAX;
-    uint32_t *bytes_of_bids = bytes + 2 * BW_CHECKSUM_LEVELS_MAX;
-    memcpy(of_bids, remainder, count * sizeof *remainder);
-    memcpy(bytes_of_bids, bytes, count * sizeof *bytes);
-    uint32_t joined = 0;
-    for (uint32_t i = 0; i < count || i < asks; i++) {
-        if (i < count) {
-            remainder[joined] = of_bids[i];
-            bytes[joined++] = bytes_of_bids[i];
-        }
-        if (i < asks) {
-            remainder[joined] = of_asks[i];
-            bytes[joined++] = bytes_of_asks[i];
-        }
-    }
-    return bw_crc32_joined(remainder, bytes, joined);
+    return bw_crc32_joined(all.remainder, all.bytes, all.count);
 }

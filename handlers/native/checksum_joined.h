@@ -13,7 +13,8 @@
 /* A level's text by its price: where two levels want one slot, both are made anew each time. */
 typedef struct bw_joined_level {
     int64_t price, quantity; /* quantity 0: nothing here */
-    uint32_t remainder, bytes;
+    uint64_t remainder;
+    uint32_t bytes;
 } bw_joined_level;
 
 typedef struct bw_joined {

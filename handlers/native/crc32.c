@@ -12,7 +12,7 @@ static uint32_t table[SLICES][256];
 static bool has_clmul;
 #endif
 static bool can_join;
-static uint32_t shift_by[BW_CRC32_JOINED_MAX + 1]; /* x^(8n - 33): what moves a remainder up by n bytes */
+static uint32_t shift_by[BW_CRC32_JOINED_MAX + 1]; /* x^(8n - 1): what moves a remainder up by n bytes */
 
 __attribute__((constructor)) static void make_tables(void) {
     for (uint32_t i = 0; i < 256; i++) {
@@ -25,8 +25,7 @@ __attribute__((constructor)) static void make_tables(void) {
             table[slice][i] = table[slice - 1][i] >> 8 ^ table[0][table[slice - 1][i] & 255];
         }
     }
-    uint32_t power = 1u << 31; /* x^0 */
-    for (uint32_t i = 0; i < 33; i++) power = power >> 31 ? (power ^ POLYNOMIAL) << 1 | 1 : power << 1;
+    uint32_t power = (1u << 31 ^ POLYNOMIAL) << 1 | 1; /* x^-1: x^0 divided by x */
     for (uint32_t bytes = 0; bytes <= BW_CRC32_JOINED_MAX; bytes++) {
         shift_by[bytes] = power;
         power = power >> 8 ^ table[0][power & 255];
@@ -70,24 +69,23 @@ static BW_CLMUL uint32_t by_folding(uint32_t state, const uint8_t *p, size_t byt
     __m128i one = x[0];
     for (uint32_t i = 1; i < 4; i++) one = bw_crc32_fold(one, by_16, x[i]);
     for (; bytes >= 16; p += 16, bytes -= 16) one = bw_crc32_fold(one, by_16, load(p));
-    return bw_crc32_last(one);
+    return bw_crc32_to_4(bw_crc32_to_8(bw_crc32_to_12(one)));
 }
 
-BW_CLMUL uint32_t bw_crc32_joined(const uint32_t *remainder, const uint32_t *bytes, uint32_t count) {
+BW_CLMUL uint32_t bw_crc32_joined(const uint64_t *remainder, const uint32_t *bytes, uint32_t count) {
     __m128i sum = _mm_setzero_si128();
     uint32_t behind = 0;
     for (uint32_t i = count; i--; behind += bytes[i]) {
         __m128i shift = _mm_cvtsi32_si128((int)shift_by[behind]);
-        sum = _mm_xor_si128(sum, _mm_clmulepi64_si128(_mm_cvtsi32_si128((int)remainder[i]), shift, 0));
+        sum = _mm_xor_si128(sum, _mm_clmulepi64_si128(_mm_cvtsi64_si128((int64_t)remainder[i]), shift, 0));
     }
     /* the register begins with all bits set */
-    __m128i shift = _mm_cvtsi32_si128((int)shift_by[behind]);
-    sum = _mm_xor_si128(sum, _mm_clmulepi64_si128(_mm_cvtsi32_si128(-1), shift, 0));
-    uint64_t word = (uint64_t)_mm_cvtsi128_si64(sum);
-    return ~by_table(0, (const uint8_t *)&word, sizeof word);
+    __m128i shift = _mm_cvtsi32_si128((int)shift_by[behind]), start = _mm_setr_epi32(0, -1, 0, 0);
+    sum = _mm_xor_si128(sum, _mm_clmulepi64_si128(start, shift, 0));
+    return ~bw_crc32_to_4(bw_crc32_to_8(sum));
 }
 #else
-uint32_t bw_crc32_joined(const uint32_t *remainder, const uint32_t *bytes, uint32_t count) {
+uint32_t bw_crc32_joined(const uint64_t *remainder, const uint32_t *bytes, uint32_t count) {
     (void)remainder, (void)bytes, (void)count;
     return 0; /* nobody asks where bw_crc32_joins() says no */
 }
@@ -95,6 +93,10 @@ uint32_t bw_crc32_joined(const uint32_t *remainder, const uint32_t *bytes, uint3
 
 bool bw_crc32_joins(void) {
     return can_join;
+}
+
+uint64_t bw_crc32_remainder_by_table(const void *data, size_t bytes) {
+    return (uint64_t)by_table(0, data, bytes) << 32;
 }
 
 uint32_t bw_crc32_by_table(uint32_t crc, const void *data, size_t bytes) {

@@ -16,9 +16,11 @@ uint32_t bw_crc32_by_table(uint32_t crc, const void *data, size_t bytes);
 /* Whether this CPU can do what the next one needs (AVX2 and carry-less multiplication). */
 bool bw_crc32_joins(void);
 
-/* CRC of `count` texts put one behind the other, of which only remainders (crc32_fold.h) and lengths are
- * known. All together have at most BW_CRC32_JOINED_MAX bytes. */
+/* CRC of `count` texts put one behind the other, of which only remainders and lengths are known. All together
+ * have at most BW_CRC32_JOINED_MAX bytes. A remainder has 8 bytes: what bw_crc32_remainder() leaves
+ * (crc32_fold.h), or bw_crc32_remainder_by_table(). */
 #define BW_CRC32_JOINED_MAX 5120u
-uint32_t bw_crc32_joined(const uint32_t *remainder, const uint32_t *bytes, uint32_t count);
+uint32_t bw_crc32_joined(const uint64_t *remainder, const uint32_t *bytes, uint32_t count);
+uint64_t bw_crc32_remainder_by_table(const void *data, size_t bytes);
 
 #endif

@@ -107,6 +107,7 @@ int64_t bw_exchange_ns(const bw_engine *engine, const bw_item *item, const bw_me
 
 const char *bw_take_update(const bw_engine *engine, bw_item *item, const bw_message_plan *message,
                            bw_update *update) {
+    memcpy(update->fewest_decimals, item->fewest_decimals, sizeof update->fewest_decimals);
     update->has_checksum = engine->plan->checksum.levels &&
                            slot_integer(engine, item, message->role[BW_SLOT_CHECKSUM], &update->checksum);
     if (message->kind == BW_MESSAGE_CHECKSUM) return update->has_checksum ? NULL : "no checksum";
@@ -121,7 +122,6 @@ const char *bw_take_update(const bw_engine *engine, bw_item *item, const bw_mess
     update->price_decimals = item->price_decimals;
     update->quantity_decimals = item->quantity_decimals;
     update->rounded = item->rounded;
-    memcpy(update->fewest_decimals, item->fewest_decimals, sizeof update->fewest_decimals);
     update->exchange_ns = bw_exchange_ns(engine, item, message);
     return NULL;
 }
@@ -329,7 +329,9 @@ void bw_engine_frame(bw_engine *engine, uint32_t connection, const char *text, s
         return;
     }
     if (plan->continuity == BW_CONTINUITY_CONNECTION && !counts_on(engine, connection, receive_ns)) return;
-    bw_update update = {.receive_ns = receive_ns, .decoded_ns = bw_wall_ns()};
+    bw_update update; /* filled by bw_take_update() but for these */
+    update.receive_ns = receive_ns;
+    update.decoded_ns = bw_wall_ns();
     take_items(engine, connection, bytes, &update);
     engine->measured.on = false;
     if (engine->bound) take_early(engine);

@@ -104,9 +104,10 @@ const char *bw_fit_levels(const bw_engine *engine, bw_tracked *tracked, bw_updat
     *quantity_up = update->quantity_decimals > quantity ? update->quantity_decimals - quantity : 0;
     price += *price_up;
     quantity += *quantity_up;
-    if (update->price_decimals == price && update->quantity_decimals == quantity &&
-        are_scaled(update, price, quantity))
-        return NULL;
+    if (!tracked->unpadded && update->price_decimals == price && update->quantity_decimals == quantity) {
+        if (are_scaled(update, price, quantity)) return NULL;
+        tracked->unpadded = true;
+    }
     bool fits = true, quantities_fit = true;
     for (uint32_t side = 0; side < BW_SIDES; side++) {
         bw_wire_level *level = update->level[side], *end = level + update->count[side];

@@ -18,19 +18,39 @@ static uint64_t hash_words(const uint64_t *word, uint32_t words, uint64_t hash) 
 
 #define HASH_START 0x9e3779b97f4a7c15ull
 
-/* Bytes to zero-padded words; returns how many. */
+static inline uint64_t part_of_word(const char *text, uint32_t bytes) {
+    if (bytes >= 4) {
+        uint32_t first, last;
+        memcpy(&first, text, sizeof first);
+        memcpy(&last, text + bytes - sizeof last, sizeof last);
+        return first | (uint64_t)last << (8 * (bytes - sizeof last));
+    }
+    uint32_t middle = bytes / 2, end = bytes - 1;
+    return (uint8_t)text[0] | (uint64_t)(uint8_t)text[middle] << (8 * middle) |
+           (uint64_t)(uint8_t)text[end] << (8 * end);
+}
+
+/* Bytes (at least one) to zero-padded words; returns how many. Made of loads that overlap: what is stored
+ * piece by piece must not be loaded whole right behind. */
 static inline uint32_t name_words(const char *text, uint32_t bytes, uint64_t word[BW_SYMBOL_WORDS]) {
-    uint32_t words = (bytes + 7) / 8;
-    word[words ? words - 1 : 0] = 0;
-    memcpy(word, text, bytes);
-    return words;
+    const uint32_t whole = bytes / 8, rest = bytes % 8;
+    for (uint32_t i = 0; i < whole; i++) memcpy(&word[i], text + 8 * i, sizeof word[i]);
+    if (rest == 0) return whole;
+    if (whole == 0) {
+        word[0] = part_of_word(text, bytes);
+    } else {
+        uint64_t last;
+        memcpy(&last, text + bytes - sizeof last, sizeof last);
+        word[whole] = last >> (64 - 8 * rest);
+    }
+    return whole + 1;
 }
 
 static inline bool name_is(const bw_name *name, const uint64_t *word, uint32_t words, uint32_t bytes) {
     if (name->bytes != bytes) return false;
-    uint64_t differs = 0;
-    for (uint32_t i = 0; i < words; i++) differs |= name->word[i] ^ word[i];
-    return !differs;
+    for (uint32_t i = 0; i < words; i++)
+        if (name->word[i] != word[i]) return false;
+    return true;
 }
 
 /* -- symbols ------------------------------------------------------------------------------------- */

@@ -37,6 +37,7 @@ typedef struct bw_tracked {
     int64_t left_live_ns;     /* 0: it is LIVE, or never was */
     int64_t crossed_since_ns; /* 0: it is not crossed */
     uint32_t quantity_ceiling; /* the book's quantities never get more decimals than these */
+    bool unpadded;            /* its numbers have no zeros to fill them up: no use looking for that again */
     uint32_t scale[2];        /* decimals of the integers that stand for prices and quantities, 0: plain */
     bw_name symbol;
 } bw_tracked;

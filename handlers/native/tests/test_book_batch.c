@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-enum { LEVELS_MAX = 300, BOOK_MAX = 65536, ROUNDS = 15000 };
+enum { LEVELS_MAX = 300, BOOK_MAX = 65536, ROUNDS = 6000 };
 
 static uint64_t seed = 88172645463325252u;
 

@@ -2,8 +2,8 @@
 
     python subscriber.py CHANNEL PORT
 
-``{"at", "kind": "open" | "closed" | "book" | "empty", "seq"}``; ``at`` is CLOCK_MONOTONIC in s. A closed one
-is dialled again every 20 ms.
+``{"at", "kind": "open" | "closed" | "refused" | "book" | "empty", "seq"}``; ``at`` is CLOCK_MONOTONIC in s. A
+connection that was closed is dialled again every 20 ms; on one whose subscription was refused it asks again.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ def say(kind: str, **more: object) -> None:
 
 
 async def once(channel: str, port: int) -> None:
+    wanted = {"op": "subscribe", "channel": channel, "depth": 5, "interval": 0, "stamps": True, "mode": "inc"}
     async with websockets.connect(f"ws://127.0.0.1:{port}/") as ws:
         say("open")
-        wanted = {"op": "subscribe", "channel": channel, "depth": 5, "interval": 0, "stamps": True}
-        await ws.send(json.dumps({**wanted, "mode": "inc"}))
+        await ws.send(json.dumps(wanted))
         async for text in ws:
             message = json.loads(text)
             if message["type"] in ("snapshot", "delta"):
@@ -33,7 +33,9 @@ async def once(channel: str, port: int) -> None:
                 live = data.get("state", "live") == "live" and (message["type"] == "delta" or data["bids"])
                 say("book" if live else "empty", seq=data["seq"])
             elif message["type"] == "error":
-                raise OSError(message["msg"])  # the symbol is not known yet: come again
+                say("refused")  # the symbol is not known yet
+                await asyncio.sleep(0.1)
+                await ws.send(json.dumps(wanted))
 
 
 async def main(channel: str, port: int) -> None:

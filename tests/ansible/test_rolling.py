@@ -20,6 +20,8 @@ NAMES = ("box1", "box2")
 
 @pytest.fixture
 def boxes(tmp_path: Path) -> Iterator[dict[str, Box]]:
+    for name in NAMES:
+        (tmp_path / name).mkdir()
     with ExitStack() as running:
         yield {name: running.enter_context(booted(tmp_path / name)) for name in NAMES}
     shutil.rmtree(tmp_path, ignore_errors=True)

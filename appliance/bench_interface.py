@@ -7,6 +7,8 @@ by the steps of `bookwire nic` and with its guard, and ends in those it was foun
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import tempfile
 import time
@@ -46,7 +48,7 @@ class FarEnd:
 class Hands:
     """In whose hands the interface is. ``guard`` starts what gives it back if this process dies."""
 
-    def __init__(self, own: Exchange, state_dir: Path, guard: Callable[[Record], None]) -> None:
+    def __init__(self, own: Exchange, state_dir: Path, guard: Callable[[Record], int]) -> None:
         if not own.device:
             raise SetupError("the exchange has no device", where="device", do='name one, as "af_xdp:eth1"')
         device = devices.parse(own.device)
@@ -109,12 +111,13 @@ class Hands:
             self.routes = tuple(record.routes)
             record.deadline = time.time() + for_s
             record.write()
-            self._guard(record)
+            guard = self._guard(record)
             nic.apply(record)
             try:
                 yield
             finally:
                 _undo(record)
+                os.kill(guard, signal.SIGTERM)  # a child nobody waited for: still it
 
     def _plan(self) -> Record:
         return nic.plan(self.interface, self._path.parent, driver=self._driver)

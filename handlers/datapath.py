@@ -251,6 +251,9 @@ def _remedy(what: str, settings: FeedSettings) -> str:
         return (
             f"reserve hugepages for {mib} MiB (vm.nr_hugepages); hugepages = false serves for trying things"
         )
+    device = devices.parse(settings.device or "")
+    if device.kind.startswith("af_") and not Path(f"/sys/class/net/{device.interface}").exists():
+        return f"name an interface of this machine (`bookwire nic status`): there is no {device.interface}"
     if "no such device" in low:
         return (
             "install its driver's package (Debian: librte-net-*); give a PCI device to DPDK by "

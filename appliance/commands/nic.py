@@ -128,8 +128,11 @@ def _apply(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def guard(record: nic_record.Record) -> None:
-    """A process of its own session that rolls back at the deadline, started before the first step."""
+def guard(record: nic_record.Record) -> int:
+    """A process of its own session that rolls back at the deadline, started before the first step.
+
+    Returns its process id: SIGTERM ends it, and nothing is rolled back.
+    """
     command = [
         *(sys.executable, "-P", "-m", "appliance.cli", "nic", "guard", record.interface),
         *("--state-dir", str(record.path.parent)),
@@ -144,6 +147,7 @@ def guard(record: nic_record.Record) -> None:
             raise UnavailableError("the guard that would roll back does not start", where=record.interface)
         process.stdout.close()
         process.returncode = 0  # it outlives us, and nobody waits for it
+        return process.pid
 
 
 def _guard(arguments: argparse.Namespace) -> int:

@@ -221,4 +221,4 @@ def test_what_is_demanded_and_cannot_be_had_ends_the_run_with_the_reason() -> No
     assert (done.returncode, done.stdout) == (69, "")
     assert "start the network" in done.stderr
     assert "bwnosuch0" in done.stderr
-    assert "bookwire doctor" in done.stderr
+    assert "name an interface of this machine" in done.stderr

@@ -27,7 +27,10 @@ from gateway.player import Order, Span
 
 SPEED_MAX = 1000.0
 REFUSALS = {player.NO_RECORDING: Refusal.NO_RECORDING, player.NO_ROOM: Refusal.NO_ROOM}
-COMMAND = (sys.executable, "-P", "-m", "gateway.player")
+# It stands back before it loads anything: that is most of what a short replay costs.
+START = f"from gateway.background import stand_back; stand_back({player.NICE}); "
+START += "import sys; from gateway.player import main; sys.exit(main())"
+COMMAND = (sys.executable, "-P", "-c", START)
 
 Key = tuple[int, str]
 
@@ -134,7 +137,9 @@ class Played:
 
     async def _play(self, asked: Asked, order: Order) -> None:
         pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(*COMMAND, stdin=pipe, stdout=pipe)
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND, stdin=pipe, stdout=pipe, start_new_session=True
+        )
         try:
             assert process.stdin is not None
             process.stdin.write(order.line())

@@ -1,7 +1,7 @@
 """One replay, in a process of its own: the journal is read, books moved and messages made here, where no
 subscriber of the stream waits for it.
 
-The gateway starts it (``python -m gateway.player``), tells it on stdin what to play, and takes chunks of
+The gateway starts it (``gateway.played``), tells it on stdin what to play, and takes chunks of
 whole WebSocket frames from its stdout: u32 length, bytes. An empty chunk comes first, once it is known that
 there is something to play. It waits for its reader: the past can wait, and nothing piles up. stdin's end
 ends it.
@@ -26,7 +26,6 @@ import orjson
 from numpy.typing import NDArray
 
 from gateway._ffi import ffi, lib
-from gateway.background import stand_back
 from gateway.channels import ArbTerms, Channel, Format, Options, Slow, View
 from gateway.native_loop import subscription_of
 from handlers.errors import UnavailableError
@@ -241,7 +240,6 @@ def run(order: Order, outlet: Outlet) -> int:
 
 def main() -> int:
     """Reads the order, plays it."""
-    stand_back(NICE)
     line = sys.stdin.buffer.readline()
     if not line:
         return 0
@@ -252,7 +250,3 @@ def main() -> int:
         return NO_ROOM
     except BrokenPipeError:
         return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

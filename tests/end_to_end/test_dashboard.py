@@ -46,8 +46,8 @@ FOCUSED = """(() => {
   return [name, getComputedStyle(one).outlineStyle];
 })()"""
 
-# The depth chart of sides of 100 levels, a tick apart, whose best prices cross by so many ticks: heights that its
-# outline takes in its left and in its right half. Of a cliff there are two.
+# The depth chart of sides of 100 levels, a tick apart, whose best prices cross by so many ticks: heights that
+# its outline takes in its left and in its right half. Of a cliff there are two.
 HEIGHTS = """import('/assets/ladder.js').then(({{ depthChart }}) => {{
   const canvas = document.body.appendChild(document.createElement('canvas'));
   canvas.style.cssText = 'width: 400px; height: 200px';

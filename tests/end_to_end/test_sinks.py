@@ -88,7 +88,7 @@ async def watch(url: str, seen: Seen, empty: asyncio.Event) -> None:
             continue
 
 
-async def for_event(met: Any, what: str, patience_s: float = 100) -> None:
+async def for_event(met: Any, what: str, patience_s: float = 240) -> None:
     async with asyncio.timeout(patience_s):
         while not met():
             await asyncio.sleep(0.05)

@@ -46,7 +46,8 @@ async def schemathesis(url: str, *options: str, patience_s: float) -> None:
         pytest.skip("no schemathesis here: make peers")
     process = await asyncio.create_subprocess_exec(
         *(str(SCHEMATHESIS), "--config-file", str(CONFIG), "run", url, "--checks", "all", "--no-color"),
-        *("--generation-deterministic", "--warnings", "off"),
+        *("--generation-deterministic", "--warnings", "off", "--request-timeout", "60"),
+        *("--max-response-time", "60"),
         *options,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -56,7 +57,7 @@ async def schemathesis(url: str, *options: str, patience_s: float) -> None:
 
 
 async def test_a_few_requests_of_every_kind(served: str) -> None:
-    await schemathesis(served, "--phases", "examples,coverage", patience_s=110)
+    await schemathesis(served, "--phases", "examples,coverage", patience_s=170)
 
 
 @pytest.mark.long

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import socket
 import time
 from decimal import Decimal
@@ -194,6 +195,8 @@ async def test_a_player_that_dies_is_told_and_the_name_is_free_again(make_gatewa
             each for each in psutil.Process().children() if "gateway.player" in " ".join(each.cmdline())
         ]
         assert len(players) == 1
+        assert os.getsid(players[0].pid) == players[0].pid, "a session of its own, from its start on"
+        assert players[0].nice() >= 10
         players[0].kill()
         error = await client.until("error")
         assert (error["msg"], error["code"], error["id"]) == ("replay failed", 27, 7)

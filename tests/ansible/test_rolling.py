@@ -1,4 +1,7 @@
-"""``rolling-upgrade.yml`` over two boxes: each is replaced while the other serves."""
+"""``rolling-upgrade.yml`` over two boxes: each is replaced while the other serves.
+
+docs/operations.md has for how long each was without a live book (``-s`` shows it).
+"""
 
 from __future__ import annotations
 

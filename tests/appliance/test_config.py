@@ -132,7 +132,7 @@ def test_the_published_schema_is_the_code_and_holds_for_what_it_prints() -> None
     ("table", "settings", "filled_in"),
     [
         (Gateway, GatewaySettings, {"shm_dir", "run_dir", "arb", "record_dir"}),
-        (Http, HttpSettings, {"shm_dir", "run_dir", "websocket_port", "arb", "record_dir"}),
+        (Http, HttpSettings, {"shm_dir", "run_dir", "websocket_port", "arb", "record_dir", "exchanges"}),
         (
             Exchange,
             FeedSettings,

@@ -18,13 +18,15 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 # Made for every exchange or room: `make test` takes one in so many of them, always the same, and
 # `make test-long` the others.
 ONE_IN = {
-    "tests/simulator/test_faults.py": 3,
+    "tests/bypass/test_impairments.py::test_bytes_are_exact": 2,
+    "tests/end_to_end/test_ccxt.py": 2,
+    "tests/end_to_end/test_faults.py": 4,
+    "tests/end_to_end/test_kill.py": 4,
+    "tests/handlers/test_feed.py::test_books_go_live": 4,
+    "tests/handlers/test_feed.py::test_a_fault_is_noticed": 4,
     "tests/simulator/test_books.py": 3,
-    "tests/simulator/test_ccxt.py": 3,
-    "tests/handlers/test_feed.py::test_books_go_live": 2,
-    "tests/handlers/test_feed.py::test_a_fault_is_noticed": 2,
-    "tests/end_to_end/test_faults.py": 2,
-    "tests/end_to_end/test_kill.py": 2,
+    "tests/simulator/test_ccxt.py": 5,
+    "tests/simulator/test_faults.py": 5,
 }
 
 

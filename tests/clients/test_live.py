@@ -124,6 +124,7 @@ def strike(box: Box, name: str, number: signal.Signals) -> None:
     os.kill(pid, number)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 async def test_books_equal_snapshots_across_a_killed_gateway_and_a_killed_feed(
     box: Box, clone: Callable[[str], Clone]

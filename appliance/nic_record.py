@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from handlers.errors import UnavailableError
 
+STATE_DIR = Path("/var/lib/bookwire/nic")
 Kind = Literal["offload", "address", "ipv6", "driver"]
 
 

@@ -22,9 +22,10 @@ from appliance import bench_interface, bench_paths, paths, traffic
 from appliance.bench_interface import FarEnd, Hands
 from appliance.bench_paths import Options, Outcome
 from appliance.commands import add_config, add_json, config_of
-from appliance.commands.nic import STATE_DIR, guard
+from appliance.commands.nic import guard
 from appliance.config import Config
 from appliance.lines import json_line
+from appliance.nic_record import STATE_DIR
 from handlers.errors import UsageError
 from handlers.registry import venue
 from hw.machine import read as read_machine

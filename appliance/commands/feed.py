@@ -11,9 +11,8 @@ import msgspec
 
 from appliance import paths
 from appliance.commands import add_config, config_of
-from appliance.commands.nic import STATE_DIR
 from appliance.config import Config
-from appliance.nic_record import Record
+from appliance.nic_record import STATE_DIR, Record
 from appliance.placement import core_of
 from handlers.registry import venue
 from handlers.settings import FeedSettings

@@ -30,7 +30,6 @@ EXAMPLES = """
   bookwire nic rollback ens1f0
 """
 
-STATE_DIR = Path("/var/lib/bookwire/nic")
 ACTIONS = ("status", "plan", "apply", "confirm", "rollback", "guard", "boot")
 
 
@@ -45,7 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--carries-my-connection", action="store_true", help="take it although ...")
     parser.add_argument("--i-have-a-console", action="store_true", help="... and another way in is at hand")
     parser.add_argument(
-        "--state-dir", type=Path, default=STATE_DIR, metavar="DIR", help="records of what was done"
+        "--state-dir", type=Path, default=nic_record.STATE_DIR, metavar="DIR", help="records of what was done"
     )
     add_json(parser)
 

@@ -114,3 +114,9 @@ def test_children_die_with_a_killed_parent(tmp_path: Path) -> None:
     parent.wait()
     kept.wait(timeout=5)
     parent.stdout.close()
+
+
+def test_a_feed_loads_no_netlink_where_it_goes_by_sockets() -> None:
+    """pyroute2 takes 10 MB of each of many processes."""
+    code = "import sys, appliance.commands.feed; sys.exit('pyroute2' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -51,11 +51,9 @@ class Record:
     def write(self) -> None:
         """Durable before anything is done: a machine that loses power must find it."""
         self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        told = asdict(self)
-        del told["path"]
         temporary = self.path.with_suffix(".tmp")
         with temporary.open("w") as file:
-            json.dump(told, file)
+            json.dump(as_json(self), file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self.path)

@@ -33,8 +33,8 @@ from hw.machine import read as read_machine
 EXAMPLES = """
   bookwire bench paths
   bookwire bench paths --seconds 10 --rounds 5 --json
-  bookwire bench traffic --listen 10.0.0.1:9443 --directory /tmp/far
-  bookwire bench paths --exchange okx --far-end 10.0.0.1:9443 --ca-file /tmp/far/ca.pem
+  bookwire bench traffic --listen 10.0.0.1:9443 --directory far
+  bookwire bench paths --exchange okx --far-end 10.0.0.1:9443 --ca-file far/ca.pem
 """
 
 

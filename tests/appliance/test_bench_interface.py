@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -16,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from privileged import need
 
 from appliance import cli, config_read
 from appliance.commands import feed
-from dpdk_bindings import dpdk
 from handlers.datapath import Datapath
 from handlers.logs import Log
 
@@ -72,13 +71,7 @@ class Lab:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
-    if reason := dpdk.why_not():
-        pytest.skip(reason)
-    if os.geteuid() != 0:
-        pytest.skip("namespaces and packet sockets need root")
-    for tool in ("ip", "ethtool"):
-        if shutil.which(tool) is None:
-            pytest.skip(f"no {tool} on this system")
+    need("ip", "ethtool")
     made = Lab(f"bwbox-{os.getpid()}", f"bwfar-{os.getpid()}", tmp_path)
     try:
         for namespace in (made.box, made.far):

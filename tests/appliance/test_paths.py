@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from privileged import need
 from shapes import SHAPES
 from trees import build
 
@@ -19,7 +20,6 @@ from appliance.commands import feed
 from appliance.commands.plan import _ways
 from appliance.config import Box, Config, Exchange, Exchanges
 from appliance.paths import Measured
-from dpdk_bindings import dpdk
 from handlers.datapath import Datapath
 from handlers.logs import Log
 from hw import machine as hw_machine
@@ -112,10 +112,7 @@ def test_plan_process_and_status_say_what_was_chosen_and_why(
 
 @pytest.mark.root
 def test_every_way_is_measured_on_this_box_and_nothing_is_left(tmp_path: Path) -> None:
-    if reason := dpdk.why_not():
-        pytest.skip(reason)
-    if os.geteuid() != 0:
-        pytest.skip("namespaces and packet sockets need root")
+    need()
     before = set(os.listdir("/sys/class/net"))
     given = ("--seconds", "0.4", "--rounds", "1", "--rate", "2000", "--json", "--force")
     place = ("--shm-dir", str(tmp_path), "--run-dir", str(tmp_path / "run"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from privileged import need
 
 from appliance.wires import interface_index
 from dpdk_bindings import dpdk
@@ -173,13 +173,7 @@ class Lab:
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
-    if reason := dpdk.why_not():
-        pytest.skip(reason)
-    if os.geteuid() != 0:
-        pytest.skip("namespaces and packet sockets need root")
-    for tool in ("ip", "ethtool", "sysctl"):
-        if shutil.which(tool) is None:
-            pytest.skip(f"no {tool} on this system")
+    need("ip", "ethtool", "sysctl")
     lab = Lab(f"bw-{os.getpid()}-{next(_numbers)}", tmp_path)
     run("ip", "netns", "add", lab.namespace)
     run("ip", "-n", lab.namespace, "link", "set", "lo", "up")

@@ -22,9 +22,9 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 from box import Box, running
+from privileged import need
 
 from appliance.wires import Wires
-from dpdk_bindings import dpdk
 from handlers.errors import UnavailableError
 from handlers.shm import Book, ReadError, Segment
 
@@ -42,10 +42,7 @@ pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
 
 @pytest.fixture(autouse=True)
 def _able() -> None:
-    if reason := dpdk.why_not():
-        pytest.skip(reason)
-    if os.geteuid() != 0:
-        pytest.skip("namespaces and packet sockets need root")
+    need()
 
 
 def until(what: str, holds: Callable[[], Any]) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+import trustme
 import websockets
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -102,6 +103,18 @@ class Gateway:
         options.setdefault("max_size", 1 << 20)
         async with websockets.connect(self.url, compression=None, **options) as socket:
             yield Client(socket)
+
+
+@pytest.fixture
+def certified(run_dir: Path) -> tuple[trustme.CA, Path, Path]:
+    """An authority, and the files of the certificate and key that it gave to localhost."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("localhost")
+    certificate, key = run_dir / "certificate.pem", run_dir / "key.pem"
+    issued.private_key_pem.write_to_path(str(key))
+    for part in issued.cert_chain_pems:
+        part.write_to_path(str(certificate), append=True)
+    return authority, certificate, key
 
 
 @pytest_asyncio.fixture

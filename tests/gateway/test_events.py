@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-import trustme
 from gateway_support import RandomFlow, SubscriberBook, expected_side, loads
 from support_stats import counters
 from test_played import scene_of
@@ -187,13 +186,8 @@ async def test_tokens_and_silence(make_gateway, run_dir):
         assert events.comments > 1
 
 
-async def test_over_tls(make_gateway, run_dir):
-    authority = trustme.CA()
-    issued = authority.issue_cert("localhost")
-    certificate, key = run_dir / "certificate.pem", run_dir / "key.pem"
-    issued.private_key_pem.write_to_path(str(key))
-    for part in issued.cert_chain_pems:
-        part.write_to_path(str(certificate), append=True)
+async def test_over_tls(make_gateway, certified):
+    authority, certificate, key = certified
     gateway = await make_gateway(tls_certificate=certificate, tls_key=key)
     writer = gateway.writer("binance", ring_bytes=1 << 22)
     book = writer.add("BTC-USDT")

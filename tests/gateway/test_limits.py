@@ -12,7 +12,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import trustme
 import websockets
 from gateway_support import RandomFlow, loads
 from support_stats import counters
@@ -155,13 +154,8 @@ async def test_tokens_in_a_header_or_the_first_message(make_gateway, run_dir):
     assert counters(gateway)["refused_token"] == 1
 
 
-async def test_tls(make_gateway, run_dir):
-    authority = trustme.CA()
-    issued = authority.issue_cert("localhost")
-    certificate, key = run_dir / "certificate.pem", run_dir / "key.pem"
-    issued.private_key_pem.write_to_path(str(key))
-    for part in issued.cert_chain_pems:
-        part.write_to_path(str(certificate), append=True)
+async def test_tls(make_gateway, certified):
+    authority, certificate, key = certified
     gateway = await make_gateway(tls_certificate=certificate, tls_key=key)
     writer = gateway.writer("binance", ring_bytes=1 << 22)
     book = writer.add("BTC-USDT")

@@ -13,8 +13,8 @@ FLOORS = ("hw", "dpdk_bindings", "handlers", "gateway", "appliance")
 
 
 @cache
-def tracked() -> tuple[Path, ...]:
-    """Files of the project, relative: what git tracks or would, else (no git) what is not built or hidden."""
+def listed() -> tuple[Path, ...]:
+    """Names of the project, relative: what git tracks or would, else (no git) what is not built or hidden."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=REPOSITORY,
@@ -37,7 +37,13 @@ def tracked() -> tuple[Path, ...]:
             ".git",
         }
         names = [name for name in names if not built & set(name.parts) and not name.name.endswith(".so")]
-    return tuple(sorted(name for name in set(names) if (REPOSITORY / name).is_file()))
+    return tuple(sorted(set(names)))
+
+
+@cache
+def tracked() -> tuple[Path, ...]:
+    """Those that are files."""
+    return tuple(name for name in listed() if (REPOSITORY / name).is_file())
 
 
 def sources(*suffixes: str, under: tuple[str, ...] = FLOORS) -> list[Path]:

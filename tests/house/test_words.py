@@ -6,7 +6,7 @@ import ast
 import re
 from pathlib import Path
 
-from house import sources, text_of, tracked
+from house import REPOSITORY, listed, sources, text_of, tracked
 
 LATER = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X|HA" r"CK)\b")
 BINARY = {".gz", ".png", ".svg", ".ico", ".parquet", ".bin"}
@@ -33,6 +33,11 @@ def test_nothing_belongs_to_one_machine() -> None:
         if MACHINE.search(line)
     ]
     assert found == []
+
+
+def test_nothing_is_a_link() -> None:
+    """Where it leads there is something else on another machine."""
+    assert [str(path) for path in listed() if (REPOSITORY / path).is_symlink()] == []
 
 
 def test_no_lock_names_a_package_index() -> None:

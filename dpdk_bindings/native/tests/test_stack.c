@@ -64,17 +64,24 @@ static void exact(bool six, const impair_spec *wire, uint64_t total) {
     bench_close(&bench);
 }
 
+/* A connection to a peer that sends back what it has room to keep. */
+static bw_transport *to_an_echo(stack_bench *bench, bool six, const impair_spec *wire, uint8_t *kept,
+                                size_t room) {
+    bench_open(bench, six, wire);
+    bench->peer.echoes = true;
+    bench->peer.kept = kept;
+    bench->peer.kept_room = room;
+    bw_transport *transport = bench_connect(bench);
+    until_connected(bench, transport);
+    return transport;
+}
+
 static void echo(bool six, const impair_spec *wire, unsigned messages) {
     enum { BYTES = 300 };
     static uint8_t kept[BYTES * 4000], sent[BYTES], got[BYTES];
     stack_bench bench;
     int64_t receive_ns;
-    bench_open(&bench, six, wire);
-    bench.peer.echoes = true;
-    bench.peer.kept = kept;
-    bench.peer.kept_room = sizeof kept;
-    bw_transport *transport = bench_connect(&bench);
-    until_connected(&bench, transport);
+    bw_transport *transport = to_an_echo(&bench, six, wire, kept, sizeof kept);
     for (unsigned i = 0; i < messages; i++) {
         seeded_bytes(4, (uint64_t)i * BYTES, sent, BYTES);
         CHECK_EQUAL(transport->ops->write(transport, sent, BYTES), BYTES);
@@ -220,12 +227,7 @@ static void neighbours_four(void) {
     static uint8_t kept[1000];
     stack_bench bench;
     uint8_t frame[BW_FRAME_BYTES_MAX];
-    bench_open(&bench, false, NULL);
-    bench.peer.echoes = true;
-    bench.peer.kept = kept;
-    bench.peer.kept_room = sizeof kept;
-    bw_transport *transport = bench_connect(&bench);
-    until_connected(&bench, transport);
+    bw_transport *transport = to_an_echo(&bench, false, NULL, kept, sizeof kept);
     link_and_expiry(&bench, transport);
     /* a stranger claims the peer's address: not believed, asked for */
     static const uint8_t stranger[6] = {2, 0, 0, 0, 0, 9};
@@ -255,12 +257,7 @@ static void neighbours_six(void) {
     char got;
     int64_t receive_ns;
     stack_bench bench;
-    bench_open(&bench, true, NULL);
-    bench.peer.echoes = true;
-    bench.peer.kept = kept;
-    bench.peer.kept_room = sizeof kept;
-    bw_transport *transport = bench_connect(&bench);
-    until_connected(&bench, transport);
+    bw_transport *transport = to_an_echo(&bench, true, NULL, kept, sizeof kept);
     link_and_expiry(&bench, transport);
     memcpy(bench.peer.path.from_mac, other, 6);
     CHECK_EQUAL(transport->ops->write(transport, "?", 1), 1);

@@ -232,8 +232,8 @@ BW_INLINE uint32_t distinct_keys(const int64_t *key, uint32_t count, bool *sorte
 
 /* What the levels of one run do to the chunk they all belong to. */
 typedef struct bw_run {
-    uint8_t moved[BW_BATCH], out[BW_BATCH];
-    uint32_t moves, inserted, removed, absent;
+    uint8_t in[BW_BATCH], out[BW_BATCH]; /* indexes of levels to put in, and to take out */
+    uint32_t inserted, removed, absent;
     uint32_t left; /* levels it did not come to, by their bits */
     bool full;     /* because there was no room for the first of them */
 } bw_run;
@@ -243,7 +243,7 @@ typedef struct bw_run {
 BW_INLINE bw_level *change_run(bw_run *run, bw_held *held, const bw_batch *batch, const bw_level *level,
                                uint32_t which, uint32_t at, uint32_t room, bool with_orders,
                                bw_level *record) {
-    uint32_t inserted = 0, removed = 0, absent = 0, moves = 0;
+    uint32_t inserted = 0, removed = 0, absent = 0;
     uint32_t i = _tzcnt_u32(which);
     run->full = false;
     do {
@@ -255,10 +255,9 @@ BW_INLINE bw_level *change_run(bw_run *run, bw_held *held, const bw_batch *batch
             run->full = true;
             break;
         }
-        run->moved[moves] = (uint8_t)i;
-        run->out[moves] = (uint8_t)out;
-        moves += in | out;
+        run->in[inserted] = (uint8_t)i;
         inserted += in;
+        run->out[removed] = (uint8_t)i;
         removed += out;
         absent += none;
         *record = (bw_level){.price = price, .quantity = quantity, .orders = orders};
@@ -266,7 +265,6 @@ BW_INLINE bw_level *change_run(bw_run *run, bw_held *held, const bw_batch *batch
         which = _blsr_u32(which);
         i = _tzcnt_u32(which);
     } while (which && batch->entry[i] == at);
-    run->moves = moves;
     run->left = which;
     run->inserted = inserted;
     run->removed = removed;
@@ -289,10 +287,10 @@ BW_INLINE bool set_run(bw_book_store *store, bw_book *book, uint32_t side_index,
     bw_run run;
     bw_held_load(&held, chunk, with_orders);
     *out = change_run(&run, &held, batch, level, *which, at, room, with_orders, *out);
-    for (uint32_t k = 0; k < run.moves; k++) {
-        const uint32_t i = run.moved[k];
-        bw_held_move(&held, run.out[k] ? BW_MOVE_OUT : BW_MOVE_IN, batch->key[i], level[i].quantity,
-                     level[i].orders, with_orders);
+    for (uint32_t k = 0; k < run.removed; k++) bw_held_take_out(&held, batch->key[run.out[k]], with_orders);
+    for (uint32_t k = 0; k < run.inserted; k++) {
+        const uint32_t i = run.in[k];
+        bw_held_put_in(&held, batch->key[i], level[i].quantity, level[i].orders, with_orders);
     }
     bw_held_store(&held, chunk, with_orders);
     entry->count = before + run.inserted - run.removed;

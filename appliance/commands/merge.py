@@ -14,12 +14,14 @@ from pathlib import Path
 
 from appliance.commands import add_json, words
 from appliance.lines import json_line
+from handlers.logs import Log
 from handlers.recording.merge import Merged, merge
+from handlers.recording.parquet import arrow, convert_waiting
 
 EXAMPLES = """
   bookwire merge box-1/record box-2/record -o merged
   bookwire merge box-1/record box-2/record -o merged --exchanges okx,kraken
-  bookwire verify merged                 then `bookwire record --convert`, /v1/history, replays
+  bookwire merge box-1/record box-2/record -o whole/record --parquet; bookwire verify whole/record
 """
 
 
@@ -31,6 +33,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--out", type=Path, required=True, metavar="OUT", help="directory of the new recording"
     )
     parser.add_argument("--exchanges", metavar="LIST", help="these only")
+    parser.add_argument("--parquet", action="store_true", help="make Parquet of it as well")
     add_json(parser)
 
 
@@ -42,15 +45,19 @@ def run(arguments: argparse.Namespace) -> int:
         for text in () if arguments.json else merged.damage:
             print(f"damage, taken for a gap: {text}", file=sys.stderr)
 
+    if arguments.parquet:
+        arrow()  # rather before than after
     merge([arguments.a, arguments.b], arguments.out, words(arguments.exchanges) or (), tell=tell)
+    if arguments.parquet:
+        convert_waiting(arguments.out, "zstd", Log("merge"))
     return 0
 
 
 def _line(merged: Merged) -> str:
     holes = " and ".join(str(count) for count in merged.holes)
     text = (
-        f"{merged.exchange}: {merged.records} updates of {merged.books} books; gaps {holes}, now {merged.gaps}; "
-        f"{merged.seams} seams"
+        f"{merged.exchange}: {merged.records} updates of {merged.books} books; gaps {holes}, "
+        f"now {merged.gaps}; {merged.seams} seams"
     )
     if merged.differing:
         text += f", at {merged.differing} of them the books differ"

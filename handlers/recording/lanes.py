@@ -219,7 +219,7 @@ class Lane:
         self._journal.tell(BlockType.SEAM, self.book, {**told, "time_ns": int(start.head.published_ns)})
 
     def _same(self, start: Start) -> bool | None:
-        """Whether both recordings have the same best levels at the seam's key; None: they do not meet in it."""
+        """Whether both have the same best levels at the seam's key; None: they do not meet there."""
         end, after = self._end, self.segments[self.active].after
         if end is None or lib.bw_strand_key_of(end.head, self.key) != after:
             return None

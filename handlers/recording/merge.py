@@ -58,9 +58,7 @@ class Merged:
 class _Source(Owner):
     """One recording of an exchange, read along its plan."""
 
-    def __init__(
-        self, survey: Survey, lanes: Mapping[str, Lane], journal: MergedJournal, held: Held
-    ) -> None:
+    def __init__(self, survey: Survey, lanes: Mapping[str, Lane], journal: MergedJournal, held: Held) -> None:
         super().__init__()
         self._survey, self._lanes, self._journal, self._held = survey, lanes, journal, held
         self._generation = 0
@@ -219,8 +217,11 @@ class _Source(Owner):
 
     def owe(self) -> None:
         """A new file: every book that is being written owes it a copy."""
-        for book in self._turn if self._strands is not None else ():
-            strand = self._strands.at(book)
+        strands = self._strands
+        if strands is None:
+            return
+        for book in self._turn:
+            strand = strands.at(book)
             strand.owes |= strand.phase == lib.BW_STRAND_EMIT
         self.owing = True
 
@@ -259,7 +260,8 @@ def _splice(surveys: Sequence[Survey], out: Path, file_bytes: int) -> tuple[Merg
         sources = [_Source(survey, lanes, journal, held) for survey in surveys]
         for source in sources:
             stack.callback(source.close)
-        for time_ns, block, source in heapq.merge(*(each.blocks() for each in sources), key=lambda row: row[0]):
+        blocks = heapq.merge(*(each.blocks() for each in sources), key=lambda row: row[0])
+        for time_ns, block, source in blocks:
             journal.now_ns = max(journal.now_ns, time_ns)
             source.take(block)
             if journal.full():
@@ -271,14 +273,20 @@ def _splice(surveys: Sequence[Survey], out: Path, file_bytes: int) -> tuple[Merg
             source.leave()
         journal.close("the recordings end")
     merged = Merged(
-        first.exchange, len(names), journal.records, sum(max(0, len(lane.story) - 1) for lane in lanes.values()),
-        sum(len(lane.gaps) for lane in lanes.values()), sum(lane.differing for lane in lanes.values()),
-        [survey.holes for survey in surveys],
-        [f"{NAMES[one.source]}: {d.file} at {d.at}: {d.what}" for one in surveys for d in one.damage],
-        sum(survey.raw_records for survey in surveys), sum(survey.bytes for survey in surveys),
-        journal.bytes, journal.files,
-        time.monotonic() - begun_s + sum(survey.seconds for survey in surveys),
-    )  # fmt: skip
+        exchange=first.exchange,
+        books=len(names),
+        records=journal.records,
+        seams=sum(max(0, len(lane.story) - 1) for lane in lanes.values()),
+        gaps=sum(len(lane.gaps) for lane in lanes.values()),
+        differing=sum(lane.differing for lane in lanes.values()),
+        holes=[survey.holes for survey in surveys],
+        damage=[f"{NAMES[one.source]}: {flaw}" for one in surveys for flaw in one.damage],
+        raw_records=sum(survey.raw_records for survey in surveys),
+        bytes_read=sum(survey.bytes_read for survey in surveys),
+        bytes=journal.bytes,
+        files=journal.files,
+        seconds=time.monotonic() - begun_s + sum(survey.seconds for survey in surveys),
+    )
     story = {name: {"key": lane.key.name.lower(), "segments": lane.story, "gaps": lane.gaps}
              for name, lane in lanes.items()}  # fmt: skip
     return merged, story
@@ -302,20 +310,26 @@ def merge(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError("not an empty directory", where=str(out), do="name one that is not there yet")
     found = _surveys(directories, exchanges)
-    made, manifest = [], {"sources": dict(zip(NAMES, map(str, directories), strict=False)), "exchanges": {}}
+    made: list[Merged] = []
+    told: dict[str, Any] = {}
     there = out.exists()
     try:
         for exchange, surveys in found.items():
             merged, story = _splice(surveys, out, file_bytes)
             tell(merged)
             made.append(merged)
-            manifest["exchanges"][exchange] = {"damage": merged.damage, "books": story}
+            told[exchange] = {"damage": merged.damage, "books": story}
+        sources = dict(zip(NAMES, map(str, directories), strict=False))
+        manifest = {"sources": sources, "exchanges": told}
         (out / MANIFEST).write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
     except BaseException as error:
         shutil.rmtree(out / "journal" if there else out, ignore_errors=True)
         if isinstance(error, OSError):
-            what = f"{error.strerror or error}; nothing was left there"
-            raise UnavailableError(what, where=str(out), do="give it space, or choose another disk") from error
+            what, do = (
+                f"{error.strerror or error}; nothing was left there",
+                "give it space, or choose another",
+            )
+            raise UnavailableError(what, where=str(out), do=do) from error
         raise
     return made
 
@@ -355,7 +369,7 @@ def _check(found: Mapping[str, Sequence[Survey]], by_source: Sequence[Mapping[st
             for at in range(len(by_source))
         ]  # fmt: skip
         what = "; ".join(f"{NAMES[at]} has {text}" for at, text in enumerate(books))
-        raise UsageError(f"the recordings have no book in common: {what}", do="name two of the same exchanges")
+        raise UsageError(f"the recordings have no book in common: {what}", do="name two of one exchange")
     for name, surveys in shared.items():
         if max(survey.from_ns for survey in surveys) > min(survey.to_ns for survey in surveys):
             spans = "; ".join(

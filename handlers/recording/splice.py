@@ -47,7 +47,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Broken:
-    """How a stretch ended. ``state`` and ``reason`` of the book where the recording itself says so, else -1."""
+    """How a stretch ended. ``state`` and ``reason`` of the book where the recording itself says, else -1."""
 
     why: str
     time_ns: int
@@ -57,8 +57,8 @@ class Broken:
 
 @dataclass(frozen=True)
 class Stretch:
-    """States ``first`` to ``last`` of a book, in recording ``source``. ``resumes``: the sequence its recording
-    had been LIVE up to, where nothing was missed since (a book that was silent, and right); else 0."""
+    """States ``first`` to ``last`` of a book, in recording ``source``. ``resumes``: the sequence it had been
+    LIVE up to, where nothing was missed since (a book that was silent, and right); else 0."""
 
     source: int
     generation: int

@@ -33,6 +33,9 @@ class Damage:
     bytes: int
     what: str
 
+    def __str__(self) -> str:
+        return f"{self.file} at {self.at}: {self.what} ({self.bytes} bytes)"
+
 
 @dataclass
 class Survey:
@@ -46,7 +49,7 @@ class Survey:
     level_capacity: int = 0
     from_ns: int = 0
     to_ns: int = 0
-    bytes: int = 0
+    bytes_read: int = 0
     records: int = 0
     raw_records: int = 0
     seconds: float = 0.0  # that reading it took
@@ -131,7 +134,7 @@ class Surveyor:
         for block in blocks_of(survey.files, survey.damage):
             survey.from_ns = survey.from_ns or block.time_ns
             survey.to_ns = max(survey.to_ns, block.time_ns)
-            survey.bytes += block.end - block.at
+            survey.bytes_read += block.end - block.at
             self._block(block)
         self._leave("the recording ends")
         if not survey.books:

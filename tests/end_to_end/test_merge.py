@@ -1,5 +1,5 @@
-"""Two boxes follow one exchange and record it; their recorders and feeds are killed at different times, and once
-at the same time. A third box, which nothing happens to, says what the truth is: every book of the merged
+"""Two boxes follow one exchange and record it; their recorders and feeds are killed at different times, and
+once at the same time. A third box, which nothing happens to, says what the truth is: every book of the merged
 recording is the third's at that update, and only what both lost is missing.
 """
 

@@ -1,5 +1,5 @@
-"""Journals written by hand, as recorders with holes leave them, and a reader of journals that shares no code with
-ours: what a merge is tested with.
+"""Journals written by hand, as recorders with holes leave them, and a reader of journals that shares no code
+with ours: what a merge is tested with.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def symbol_row(name: str = SYMBOL) -> bytes:
 
 @dataclass
 class Scribe:
-    """Writes what one box records of a truth. ``behind_ns``: of its receiving, ``clock_ns`` its clock's error;
-    ``first`` its first sequence. A block holds ``batch`` records."""
+    """Writes what one box records of a truth. ``behind_ns``: of its receiving, ``clock_ns`` its clock's
+    error; ``first`` its first sequence. A block holds ``batch`` records."""
 
     directory: Path
     truth: Truth
@@ -137,7 +137,8 @@ class Scribe:
         self.sequence += 1
         head = ffi.new("bw_record *", {
             **self._common(number), "bytes": layout.RECORD.itemsize + 24 * len(changes), "type": kind,
-            "bid_count": sum(not side for side, *_ in changes), "ask_count": sum(side for side, *_ in changes),
+            "bid_count": sum(not side for side, *_ in changes),
+            "ask_count": sum(side for side, *_ in changes),
             "state": state, "reason": reason,
         })  # fmt: skip
         self._span += ffi.buffer(head)[:]

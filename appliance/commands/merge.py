@@ -21,7 +21,7 @@ from handlers.recording.parquet import arrow, convert_waiting
 EXAMPLES = """
   bookwire merge box-1/record box-2/record -o merged
   bookwire merge box-1/record box-2/record -o merged --exchanges okx,kraken
-  bookwire merge box-1/record box-2/record -o whole/record --parquet; bookwire verify whole/record
+  bookwire merge box-1/record box-2/record -o whole/record --parquet
 """
 
 

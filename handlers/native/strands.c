@@ -14,7 +14,8 @@ struct bw_strands {
 
 /* Zeros that cost memory only where they are touched: most of a survey's never are. */
 static void *zeros(size_t bytes) {
-    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, -1, 0);
     return memory == MAP_FAILED ? NULL : memory;
 }
 
@@ -42,7 +43,8 @@ void bw_strands_free(bw_strands *strands) {
 bw_strand *bw_strands_at(bw_strands *strands, uint32_t book) {
     if (book >= strands->books) return NULL;
     bw_strand *strand = &strands->strand[book];
-    if (!strand->book) strand->book = strands->store ? bw_book_store_at(strands->store, book) : &strands->headers[book];
+    if (strand->book) return strand;
+    strand->book = strands->store ? bw_book_store_at(strands->store, book) : &strands->headers[book];
     return strand;
 }
 

@@ -312,25 +312,25 @@ def merge(
     found = _surveys(directories, exchanges)
     made: list[Merged] = []
     told: dict[str, Any] = {}
-    there = out.exists()
-    try:
-        for exchange, surveys in found.items():
-            merged, story = _splice(surveys, out, file_bytes)
-            tell(merged)
-            made.append(merged)
-            told[exchange] = {"damage": merged.damage, "books": story}
-        sources = dict(zip(NAMES, map(str, directories), strict=False))
-        manifest = {"sources": sources, "exchanges": told}
-        (out / MANIFEST).write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
-    except BaseException as error:
-        shutil.rmtree(out / "journal" if there else out, ignore_errors=True)
-        if isinstance(error, OSError):
+    left = out / "journal" if out.exists() else out
+    with ExitStack() as failed:
+        failed.callback(shutil.rmtree, left, ignore_errors=True)
+        try:
+            for exchange, surveys in found.items():
+                merged, story = _splice(surveys, out, file_bytes)
+                tell(merged)
+                made.append(merged)
+                told[exchange] = {"damage": merged.damage, "books": story}
+            sources = dict(zip(NAMES, map(str, directories), strict=False))
+            manifest = {"sources": sources, "exchanges": told}
+            (out / MANIFEST).write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
+        except OSError as error:
             what, do = (
                 f"{error.strerror or error}; nothing was left there",
                 "give it space, or choose another",
             )
             raise UnavailableError(what, where=str(out), do=do) from error
-        raise
+        failed.pop_all()
     return made
 
 

@@ -315,6 +315,7 @@ def merge(
     left = out / "journal" if out.exists() else out
     with ExitStack() as failed:
         failed.callback(shutil.rmtree, left, ignore_errors=True)
+        failed.callback((out / MANIFEST).unlink, missing_ok=True)
         try:
             for exchange, surveys in found.items():
                 merged, story = _splice(surveys, out, file_bytes)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +15,13 @@ from typing import Any
 import orjson
 import pytest
 from play import until
+from scribe import Seen, read
 
 from handlers.recording.audit import audit
 from handlers.recording.journal import files_of
 from handlers.recording.merge import Merged, merge
 from handlers.shm import Segment
 from handlers.shm_layout import BookState
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "handlers"))
-from scribe import Seen, read
 
 SYMBOLS = ["BTC-USDT", "ETH-USDT"]
 RING_BYTES = 1 << 19  # the least there may be

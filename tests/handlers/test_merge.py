@@ -17,9 +17,12 @@ from hypothesis import strategies as st
 from scribe import BEGIN_NS, STEP_NS, SYMBOL, Scribe, Seen, Truth, read, symbol_row
 
 from appliance.cli import main
+from gateway.history import find as history
+from gateway.history_query import Query
 from handlers import shm_layout as layout
 from handlers._ffi import lib
 from handlers.errors import UnavailableError, UsageError
+from handlers.facts import Continuity
 from handlers.logs import Log
 from handlers.recording.audit import audit
 from handlers.recording.journal import BlockType, JournalFile, JournalWriter, files_of
@@ -27,6 +30,7 @@ from handlers.recording.merge import Merged, merge
 from handlers.recording.parquet import convert
 from handlers.recording.played import PlayedBook, steps
 from handlers.recording.recorder import RecordSettings, Track
+from handlers.recording.splice import Broken, Key, Moment, Stretch, key_of
 from handlers.shm import Segment
 from handlers.shm_layout import BookState
 
@@ -190,6 +194,10 @@ def test_parquet_of_it_has_the_gap_and_the_seams_in_its_manifest(tmp_path: Path)
         one.sequence for one in states(out)
     } - {100}, "the first is a copy"
     assert audit(out).clean
+    pytest.importorskip("duckdb")
+    query = Query("updates", out / "parquet" / "binance" / SYMBOL, 0, 1 << 62, 1000, None, 60_000_000_000)
+    page = history(query)
+    assert [row["sequence"] for row in page.rows] == [one.sequence for one in states(out)][1:]
 
 
 def test_a_replay_of_it_shows_the_book_and_nothing_where_nobody_had_it(tmp_path: Path) -> None:
@@ -381,3 +389,31 @@ def test_recorders_that_were_away_until_the_ring_had_gone_round(
         books[0][100 + number % 50] = books[1][300 + number % 50] = number
         if number >= 50:
             assert seen[number - 50].sides == (books[0], books[1]), number
+
+
+def stretch(source: int, first: int, last: int, **keys: int) -> Stretch:
+    """A stretch whose keys are its times; ``ids`` and ``stamps``: what to add to them, 0: it has none."""
+
+    def moment(at: int) -> Moment:
+        ids, stamps = keys.get("ids", 1), keys.get("stamps", 1)
+        return Moment(at, 1, ids and at + ids, stamps and at + stamps, at * 10**9, at * 10**9)
+
+    return Stretch(source, source, moment(first), moment(last), Broken("the test says so", 0))
+
+
+@pytest.mark.parametrize(
+    ("continuity", "mine", "theirs", "key"),
+    [
+        (Continuity.NEXT, [stretch(0, 1, 20), stretch(0, 30, 50)], [stretch(1, 3, 40)], Key.VENUE_SEQUENCE),
+        (Continuity.CONNECTION, [stretch(0, 1, 20)], [stretch(1, 3, 40)], Key.EXCHANGE_NS),
+        (Continuity.NONE, [stretch(0, 1, 20, ids=0)], [stretch(1, 3, 40, ids=0)], Key.EXCHANGE_NS),
+        (None, [stretch(0, 1, 20, stamps=0)], [stretch(1, 3, 40, stamps=0)], Key.RECEIVE_NS),
+        # the exchange began to count anew; the boxes count apart
+        (Continuity.NEXT, [stretch(0, 1, 20, ids=900), stretch(0, 30, 50)], [], Key.EXCHANGE_NS),
+        (Continuity.NEXT, [stretch(0, 1, 20)], [stretch(1, 3, 40, ids=900)], Key.EXCHANGE_NS),
+    ],
+)
+def test_a_seam_is_found_by_what_both_have(
+    continuity: Continuity | None, mine: list[Stretch], theirs: list[Stretch], key: Key
+) -> None:
+    assert key_of([mine, theirs], continuity) is key

@@ -37,6 +37,7 @@ COMMANDS = {
     "sink": "bring the journal to PostgreSQL, QuestDB or Kafka",
     "mirror": "write the books of a Kafka topic to this machine's shared memory",
     "replay": "push recorded raw frames through the engine and compare every book",
+    "merge": "make one recording of two, without the gaps of either",
     "verify": "audit a recording: checksums, sequences, gaps",
     "simulate": "play exchanges on this machine",
     "bench": "measure which way frames come in best on this box",

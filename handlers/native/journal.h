@@ -26,6 +26,7 @@ enum bw_journal_type {
     BW_JOURNAL_RAW = 5,     /* records of the raw ring, as they stood there, without PADs */
     BW_JOURNAL_GAP = 6,     /* JSON: what is missing here, and why */
     BW_JOURNAL_END = 7,     /* JSON: the file was ended on purpose; the last block */
+    BW_JOURNAL_SEAM = 8,    /* JSON: from here on `book` is taken from another recording */
 };
 
 typedef struct bw_journal_block {

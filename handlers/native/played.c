@@ -29,14 +29,14 @@ bool bw_played_record(bw_book_store *store, bw_book *book, const bw_record *reco
             record->type != BW_RECORD_RESET && record->price_exponent == book->price_exponent &&
             record->quantity_exponent == book->quantity_exponent;
     const bw_level *change = (const void *)(record + 1);
-    uint32_t bids = record->bid_count, all = known ? bids + record->ask_count : 0;
-    bw_book_begin(book);
+    uint32_t bids = record->bid_count, all = known && store ? bids + record->ask_count : 0;
+    if (store) bw_book_begin(book);
     for (uint32_t i = 0; i < all; i++) {
         int64_t evicted;
         bw_book_set(store, book, i >= bids, change[i].price, change[i].quantity, change[i].orders, &evicted);
     }
     take_header(book, record);
     book->state = known ? record->state : BW_BOOK_RESYNC;
-    bw_book_end(store, book);
+    if (store) bw_book_end(store, book);
     return known;
 }

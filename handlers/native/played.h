@@ -11,7 +11,8 @@
 uint32_t bw_span_find(const uint8_t *span, uint32_t bytes, uint32_t at, uint32_t book);
 
 /* Moves the book on by one record of a later sequence. `known`: its levels are those of the sequence before.
- * Returns whether they are known now; while they are not, the book's state is RESYNC, never LIVE. */
+ * Returns whether they are known now; while they are not, the book's state is RESYNC, never LIVE.
+ * `store` NULL: the header only. */
 bool bw_played_record(bw_book_store *store, bw_book *book, const bw_record *record, bool known);
 
 #endif

@@ -10,3 +10,4 @@
 #include "shm_layout.h"
 #include "shm_reader.h"
 #include "shm_writer.h"
+#include "strands.h"

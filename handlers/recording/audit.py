@@ -109,8 +109,11 @@ def _parquet(report: Report, directory: Path) -> None:
 def _block(report: Report, state: _State, name: str, block: Block) -> None:
     if block.type is BlockType.GAP:
         report.gaps += 1
-        if block.json().get("raw"):
+        told = block.json()
+        if told.get("raw"):
             state.raw_position = None
+        elif "book" in told:  # a merge tells of each book by itself
+            state.gapped[int(told["book"])] = True
         else:
             state.position = None
             state.gapped = dict.fromkeys(state.sequence, True)

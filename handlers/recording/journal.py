@@ -40,6 +40,7 @@ class BlockType(IntEnum):
     RAW = 5
     GAP = 6
     END = 7
+    SEAM = 8
 
 
 class Follow(IntEnum):
@@ -69,7 +70,7 @@ class Block:
         return self.at + HEAD_BYTES + (len(self.payload) + 7) // 8 * 8
 
     def json(self) -> dict[str, Any]:
-        """Of FILE, GAP and END."""
+        """Of FILE, GAP, END and SEAM."""
         told: dict[str, Any] = orjson.loads(self.payload)
         return told
 
@@ -178,12 +179,12 @@ class JournalWriter:
 
     def append(
         self, kind: BlockType, payload: bytes | memoryview, *, book: int = 0, generation: int = 0,
-        position: int = 0, items: int = 0,
+        position: int = 0, items: int = 0, time_ns: int | None = None,
     ) -> None:  # fmt: skip
-        """One block."""
+        """One block; written now, or at ``time_ns``."""
         head = ffi.new("bw_journal_block *", {
             "type": int(kind), "book": book, "generation": generation, "position": position,
-            "time_ns": time.time_ns(), "items": items,
+            "time_ns": time.time_ns() if time_ns is None else time_ns, "items": items,
         })  # fmt: skip
         result = lib.bw_journal_append(self._handle, head, ffi.from_buffer(payload), len(payload))
         if result:

@@ -55,6 +55,7 @@ class _Rows:
     times: list[NDArray[np.int64]] = field(default_factory=list)
     levels: list[NDArray[np.void]] = field(default_factory=list)
     gaps: list[dict[str, Any]] = field(default_factory=list)
+    seams: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass
@@ -76,6 +77,9 @@ class _Gatherer:
         self.generation = 0
         self._books: BookRows | None = None
         self._why: list[dict[str, Any]] = []
+        self._told: set[tuple[str, int]] = set()  # symbol, first sequence of a gap that says what it lacks
+        self._gaps: dict[str, list[dict[str, Any]]] = defaultdict(list)  # such, before the next row
+        self._seams: dict[str, list[dict[str, Any]]] = defaultdict(list)  # before the next row
         self._next_copy_ns = 0
         blocks = list(file)
         try:
@@ -100,7 +104,9 @@ class _Gatherer:
 
     def _block(self, block: Block) -> None:
         if block.type is BlockType.GAP and not block.json().get("raw"):
-            self._why.append(block.json())
+            self._gap(block.json())
+        elif block.type is BlockType.SEAM:
+            self._seams[self.names[block.book]].append(block.json())
         elif block.type is BlockType.BOOK:
             self._copied(block)
         elif block.type is BlockType.RECORDS:
@@ -108,6 +114,15 @@ class _Gatherer:
                 self._copies(block.time_ns if self._next_copy_ns else 0)
                 self._next_copy_ns = block.time_ns // SNAPSHOT_NS * SNAPSHOT_NS + SNAPSHOT_NS
             self._records(block.payload)
+
+    def _gap(self, told: dict[str, Any]) -> None:
+        if "book" not in told:
+            self._why.append(told)
+            return
+        name = self.names[int(told["book"])]
+        self._told.add((name, int(told["from_sequence"])))
+        wanted = ("from_sequence", "to_sequence", "time_ns", "why")
+        self._gaps[name].append({key: told[key] for key in wanted})
 
     def _copied(self, block: Block) -> None:
         assert self._books is not None
@@ -148,6 +163,8 @@ class _Gatherer:
                 "time_ns": int(rows["published_ns"][at]),
                 "why": self._why[-1]["why"] if self._why else "not told",
             }
+            if (name, gap["from_sequence"]) in self._told:
+                continue
             self.rows[name, int(rows["published_ns"][at]) // HOUR_NS].gaps.append(gap)
         self.last[name] = int(rows["sequence"][-1])
 
@@ -157,10 +174,13 @@ class _Gatherer:
         hours = times // HOUR_NS
         counts = (rows["bid_count"] + rows["ask_count"]).astype(np.int64)
         ends = np.cumsum(counts)
+        first = self.rows[name, int(hours[0])]
+        first.seams += self._seams.pop(name, [])
+        first.gaps += self._gaps.pop(name, [])
         begin = 0
-        for hour in np.unique(hours).tolist():
-            last = int(np.flatnonzero(hours == hour)[-1]) + 1
-            mine = self.rows[name, hour]
+        # a clock that was set back, or a seam, may bring an hour again
+        for last in [*(np.flatnonzero(np.diff(hours)) + 1).tolist(), len(hours)]:
+            mine = self.rows[name, int(hours[begin])]
             mine.heads.append(rows[begin:last])
             mine.times.append(times[begin:last])
             mine.levels.append(levels[int(ends[begin] - counts[begin]) : int(ends[last - 1])])
@@ -262,6 +282,8 @@ def convert(directory: Path, journal: Path, compression: str = "zstd") -> Conver
             "crc32c": int(lib.bw_crc32c(0, data, len(data))), "compression": compression,
             **_sequences(rows), "from_ns": int(times.min()), "to_ns": int(times.max()), "gaps": mine.gaps,
         }  # fmt: skip
+        if mine.seams:
+            manifest["seams"] = mine.seams
         _write(path, data)
         _write(path.with_suffix(".gaps.json"), orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
         done.files, done.rows, done.bytes = done.files + 1, done.rows + len(rows), done.bytes + len(data)

@@ -54,6 +54,7 @@ class SegmentWriter:
         native.state = lib.BW_BOOK_LIVE
         lib.bw_book_end(store, native)
         record.type, record.book, record.sequence, record.state = kind, book, native.sequence, native.state
+        record.venue_sequence = native.venue_sequence
         record.price_exponent, record.quantity_exponent = native.price_exponent, native.quantity_exponent
         levels = ffi.cast("bw_level *", record + 1)
         for i, (_, price, quantity, orders) in enumerate(changes):

@@ -51,7 +51,7 @@ const bw_raw_header *bw_raw_reader_header(const bw_raw_reader *reader);
 #define BW_JOURNAL_SPAN_BYTES ...
 enum bw_journal_type {
     BW_JOURNAL_FILE = 1, BW_JOURNAL_SYMBOLS, BW_JOURNAL_RECORDS, BW_JOURNAL_BOOK, BW_JOURNAL_RAW,
-    BW_JOURNAL_GAP, BW_JOURNAL_END
+    BW_JOURNAL_GAP, BW_JOURNAL_END, BW_JOURNAL_SEAM
 };
 typedef struct bw_journal_block {
     char magic[4];
@@ -120,3 +120,62 @@ uint32_t bw_history_rows(bw_history *history, const uint8_t *records, uint64_t b
 bool bw_history_copy(bw_history *history, uint32_t book, bw_row *row, bw_level *levels, uint32_t level_room);
 uint32_t bw_span_find(const uint8_t *span, uint32_t bytes, uint32_t at, uint32_t book);
 bool bw_played_record(bw_book_store *store, bw_book *book, const bw_record *record, bool known);
+enum bw_strand_key { BW_KEY_VENUE_SEQUENCE, BW_KEY_EXCHANGE_NS, BW_KEY_RECEIVE_NS };
+enum bw_strand_phase {
+    BW_STRAND_IDLE,
+    BW_STRAND_ANCHOR,
+    BW_STRAND_WAIT,
+    BW_STRAND_EMIT,
+    BW_STRAND_HELD,
+};
+enum bw_strand_event {
+    BW_STRANDS_DONE,
+    BW_STRANDS_BEGAN,
+    BW_STRANDS_BROKE,
+    BW_STRANDS_START,
+    BW_STRANDS_ANCHOR,
+    BW_STRANDS_END,
+    BW_STRANDS_EMPTY,
+    BW_STRANDS_HELD,
+    BW_STRANDS_ROOM,
+    BW_STRANDS_BAD,
+};
+typedef struct bw_strand {
+    bw_book *book;
+    bw_record last;
+    uint64_t reached;
+    uint64_t from_sequence, until_sequence;
+    int64_t after_key, until_key;
+    int64_t epoch_up;
+    uint64_t sequence_up;
+    uint32_t out_book;
+    uint8_t key;
+    uint8_t phase;
+    bool known;
+    bool covered;
+    bool whole;
+    bool owes;
+} bw_strand;
+typedef struct bw_strands_out {
+    uint8_t *data;
+    uint32_t room, used, records;
+    uint32_t resets;
+} bw_strands_out;
+typedef struct bw_strands bw_strands;
+bw_strands *bw_strands_new(uint32_t books, uint32_t level_capacity);
+void bw_strands_free(bw_strands *strands);
+bw_strand *bw_strands_at(bw_strands *strands, uint32_t book);
+bool bw_strands_load(bw_strands *strands, uint32_t book, const bw_book *header, const bw_level *bids,
+                     uint32_t bid_count, const bw_level *asks, uint32_t ask_count);
+void bw_strand_begin(bw_strand *strand);
+void bw_strands_take(bw_strands *strands, const bw_record *record);
+enum bw_strand_event bw_strands_survey(bw_strands *strands, const uint8_t *span, uint32_t bytes, uint32_t *at,
+                                       uint32_t *book);
+enum bw_strand_event bw_strands_splice(bw_strands *strands, const uint8_t *span, uint32_t bytes, uint32_t *at,
+                                       uint32_t *book, bw_strands_out *out);
+bool bw_strand_emit(bw_strand *strand, const bw_record *record, bw_strands_out *out);
+int64_t bw_strand_key_of(const bw_record *record, uint32_t key);
+uint32_t bw_strands_owing(const bw_strands *strands, uint32_t *books, uint32_t room, uint32_t *waiting);
+uint32_t bw_strands_copy(const bw_strands *strands, uint32_t book, uint8_t *out, uint32_t room);
+uint32_t bw_strands_best(const bw_strands *strands, uint32_t book, uint32_t side, uint32_t depth,
+                         bw_level *out);

@@ -16,7 +16,7 @@ typedef __int128 bw_wide;
 /* 10^exponent, exponent <= BW_EXPONENT_MAX. */
 int64_t bw_power10(unsigned exponent);
 
-#define BW_DECIMAL_SLACK 64u
+#define BW_DECIMAL_SLACK 32u
 
 /* Both write without a terminating NUL and return the end; up to BW_DECIMAL_SLACK bytes behind the end
  * may be overwritten. */

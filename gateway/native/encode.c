@@ -52,7 +52,8 @@ static char *put_levels(char *out, const bw_encoding *encoding, const bw_message
         if (quoted) *out++ = '"';
         if (encoding->format != BW_FORMAT_TARDIS) {
             *out++ = ',';
-            out = bw_put_u64(out, level->orders);
+            if (level->orders < 10) *out++ = (char)('0' + level->orders);
+            else out = bw_put_u64(out, level->orders);
             if (encoding->kind == BW_VIEW_FULL) {
                 out = PUT(out, ",\"");
                 out = put_text(out, encoding->exchange_id[level->exchange % BW_EXCHANGES_MAX]);

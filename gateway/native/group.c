@@ -20,10 +20,10 @@ static uint64_t log_bytes(const bw_group *group) {
     return bytes;
 }
 
-static bool view_init(bw_view *view, uint32_t depth) {
+static bool view_init(bw_view *view, uint32_t depth, bool steps) {
     view->depth = depth;
     for (uint32_t side = 0; side < BW_SIDES; side++) {
-        view->level[side] = malloc(depth * sizeof *view->level[side]);
+        view->level[side] = malloc((depth + (steps ? BW_STEP_LEVELS : 0)) * sizeof *view->level[side]);
         if (!view->level[side]) return false;
     }
     return true;
@@ -40,14 +40,15 @@ static bool scratch_bytes(bw_gateway *gateway, size_t bytes) {
 }
 
 static bool scratch_room(bw_gateway *gateway, uint32_t depth) {
-    if (depth * 2 <= gateway->change_room) return true;
+    uint32_t room = 2 * (depth + BW_STEP_LEVELS);
+    if (room <= gateway->change_room) return true;
     for (uint32_t side = 0; side < BW_SIDES; side++) {
-        bw_view_level *change = realloc(gateway->change[side], depth * 2 * sizeof *change);
+        bw_view_level *change = realloc(gateway->change[side], room * sizeof *change);
         if (!change) return false;
         gateway->change[side] = change;
     }
     if (!scratch_bytes(gateway, BW_WS_HEADER_MAX + bw_encode_bound(4 * depth))) return false;
-    gateway->change_room = depth * 2;
+    gateway->change_room = room;
     return true;
 }
 
@@ -94,6 +95,13 @@ static uint32_t group_inputs(const bw_group *group, bw_view_input *input) {
     return inputs;
 }
 
+/* The view, or what was just found to equal it, is what its inputs are now. */
+static void group_shows(bw_group *group, uint32_t inputs) {
+    group->shown_live = inputs > 0;
+    group->exact = group->steps && inputs > 0;
+    if (group->exact) group->sequence = group->market->member[0]->sequence;
+}
+
 static void group_first_view(bw_gateway *gateway, bw_group *group) {
     bw_view_input input[BW_EXCHANGES_MAX];
     uint32_t inputs = group_inputs(group, input);
@@ -102,7 +110,7 @@ static void group_first_view(bw_gateway *gateway, bw_group *group) {
     } else {
         bw_view_build(&group->view, group->encoding.kind, input, inputs);
     }
-    group->shown_live = inputs > 0;
+    group_shows(group, inputs);
     group->stamps = group->market->stamps;
     group->emitted_ns = gateway->now_ns;
 }
@@ -125,8 +133,9 @@ static bw_group *group_new(bw_gateway *gateway, bw_market *market, const bw_subs
     group->depth = wanted->depth;
     group->interval_ms = wanted->interval_ms;
     group->deltas = wanted->deltas != 0;
-    bool made = arb_init(gateway, group, wanted) && view_init(&group->view, group->depth) &&
-                view_init(&group->fresh, group->depth) &&
+    group->steps = encoding->kind == BW_VIEW_SINGLE && group->deltas && group->interval_ms == 0;
+    bool made = arb_init(gateway, group, wanted) && view_init(&group->view, group->depth, group->steps) &&
+                view_init(&group->fresh, group->depth, group->steps) &&
                 bw_log_init(&group->log, log_bytes(group)) && scratch_room(gateway, group->depth);
     for (uint32_t i = 0; made && i < market->member_count; i++) {
         made = bw_mirror_deepen(market->member[i], group->depth);
@@ -321,10 +330,51 @@ static void emit_arb(bw_gateway *gateway, bw_group *group, const bw_view_input *
     bw_group_push(gateway, group, frame, bytes);
 }
 
+static void group_tell(bw_gateway *gateway, bw_group *group, const bw_message *message) {
+    for (uint32_t side = 0; message->kind == BW_PUSH_DELTA && side < BW_SIDES; side++) {
+        bw_history_add(group, side, message->level[side], message->count[side]);
+    }
+    uint8_t *frame;
+    size_t bytes = bw_group_encode(gateway, group, message, &frame);
+    group_sent(gateway, group, &message->stamps);
+    bw_group_push(gateway, group, frame, bytes);
+}
+
+/* Its one book is a single record, which is at hand, ahead of what the view shows. */
+static bool group_can_step(const bw_gateway *gateway, const bw_group *group) {
+    const bw_mirror *mirror = gateway->moved;
+    return mirror && group->exact && mirror == group->market->member[0] && mirror->live &&
+           mirror->sequence == group->sequence + 1 && mirror->price_exponent == group->view.price_exponent &&
+           mirror->quantity_exponent == group->view.quantity_exponent;
+}
+
+/* As bw_group_emit(): the usual case of one exchange's book, cheaper. */
+static void emit_step(bw_gateway *gateway, bw_group *group) {
+    const bw_mirror *mirror = gateway->moved;
+    bw_view *view = &group->view;
+    bw_message message = {.kind = BW_PUSH_DELTA, .stamps = group->market->stamps,
+                          .price_exponent = view->price_exponent,
+                          .quantity_exponent = view->quantity_exponent};
+    for (uint32_t side = 0; side < BW_SIDES; side++) {
+        bw_view_level *change = gateway->change[side];
+        message.level[side] = change;
+        message.count[side] = bw_step_view(view, &gateway->step, side, mirror->bound[side], change);
+        if (view->count[side] == view->depth) continue;
+        bw_level *level = gateway->copy[side];
+        uint32_t shown = view->count[side];
+        uint32_t count = bw_mirror_behind(mirror, side, shown, view->depth - shown, level);
+        bw_step_behind(view, side, level, count, change + message.count[side]);
+        message.count[side] += count;
+    }
+    group->sequence++;
+    if (message.count[0] + message.count[1] > 0) group_tell(gateway, group, &message);
+}
+
 /* Builds the view as it is now and sends what changed since the last message, if anything did. */
 void bw_group_emit(bw_gateway *gateway, bw_group *group) {
     heap_remove(gateway, group);
     group->touched = false;
+    if (group_can_step(gateway, group)) return emit_step(gateway, group);
     bw_view_input input[BW_EXCHANGES_MAX];
     uint32_t inputs = group_inputs(group, input);
     if (group->arb) return emit_arb(gateway, group, input, inputs);
@@ -335,14 +385,8 @@ void bw_group_emit(bw_gateway *gateway, bw_group *group) {
     bw_message message = {.stamps = group->market->stamps};
     bool changed = bw_compose(&step, input, inputs, &message);
     if (step.restarts) bw_history_restart(group);
+    group_shows(group, inputs);
     if (!changed) return;
-    for (uint32_t side = 0; message.kind == BW_PUSH_DELTA && side < BW_SIDES; side++) {
-        bw_history_add(group, side, message.level[side], message.count[side]);
-    }
-    uint8_t *frame;
-    size_t bytes = bw_group_encode(gateway, group, &message, &frame);
     group_swap_views(group);
-    group->shown_live = inputs > 0;
-    group_sent(gateway, group, &message.stamps);
-    bw_group_push(gateway, group, frame, bytes);
+    group_tell(gateway, group, &message);
 }

@@ -13,6 +13,7 @@
 
 #include "buffers.h"
 #include "gateway.h"
+#include "step.h"
 #include "shm_reader.h"
 #include "tls.h"
 #include "websocket.h"
@@ -113,10 +114,13 @@ struct bw_group {
     bool deltas;
     bool shown_live; /* single-exchange: the last message showed a LIVE book */
     bool touched;    /* something changed since the last emission */
+    bool steps;      /* of one exchange, every change told: the view can be moved record by record */
+    bool exact;      /* `view` is the book as of `sequence` */
     bool flush_due;  /* in gateway->flush */
     uint32_t heap_at; /* place in the timer heap + 1, 0 = not in it */
     int64_t due_ns, emitted_ns; /* steady clock */
     uint64_t flushed_head, flushed_emission;
+    uint64_t sequence; /* of the mirror */
     bw_view view, fresh; /* as last sent; being built */
     bw_arb *arb, *fresh_arb; /* the same of BW_VIEW_ARB, NULL otherwise */
     bw_arb_terms terms;
@@ -220,6 +224,8 @@ struct bw_gateway {
     size_t scratch_bytes;
     bw_view_level *change[BW_SIDES];
     uint32_t change_room;
+    const bw_mirror *moved; /* what moved it is `step`; NULL: not a single record, or one too large */
+    bw_step step;
     bw_level *copy[BW_SIDES]; /* a whole book on its way into a mirror */
     uint32_t copy_room;
     bw_change *pending_change;
@@ -241,6 +247,8 @@ bool bw_mirror_apply(bw_gateway *gateway, bw_mirror *mirror, const bw_record *he
                      const bw_record *record);
 void bw_mirror_show(bw_gateway *gateway, bw_mirror *mirror, bool emit);
 bool bw_mirror_input(bw_mirror *mirror, bw_view_input *input);
+uint32_t bw_mirror_behind(const bw_mirror *mirror, uint32_t side, uint32_t skip, uint32_t count,
+                          bw_level *level);
 
 /* source.c */
 void bw_source_check(bw_gateway *gateway, bw_source *source);

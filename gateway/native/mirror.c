@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BW_APPLY_LEVELS 64u /* of a record at once */
+
 bw_mirror *bw_mirror_want(bw_gateway *gateway, bw_source *source, const char *symbol, uint32_t instrument) {
     for (bw_mirror *mirror = source->mirrors; mirror; mirror = mirror->next) {
         if (mirror->instrument == instrument && strcmp(mirror->symbol, symbol) == 0) return mirror;
@@ -82,6 +84,7 @@ void bw_mirror_show(bw_gateway *gateway, bw_mirror *mirror, bool emit) {
         bw_market_touch(gateway, mirror->merged, how);
     }
     mirror->lost = false;
+    gateway->moved = NULL;
 }
 
 static bool copy_room(bw_gateway *gateway, uint32_t levels) {
@@ -177,19 +180,34 @@ void bw_mirror_load(bw_gateway *gateway, bw_mirror *mirror) {
     mirror_set_live(mirror, header.state == BW_BOOK_LIVE);
 }
 
-static void apply_changes(bw_mirror *mirror, const bw_record *header, const bw_record *record) {
-    const bw_level *change = (const bw_level *)(const void *)(record + 1);
-    uint32_t bids = header->bid_count, all = header->bid_count + header->ask_count;
-    bw_book_begin(mirror->copy);
-    for (uint32_t i = 0; i < all; i++) {
-        int64_t evicted;
-        bw_book_set(mirror->store, mirror->copy, i >= bids, change[i].price, change[i].quantity,
-                    change[i].orders, &evicted);
+/* Nobody reads a mirror's best levels or its sequence lock: they are left alone. */
+static void apply_side(bw_mirror *mirror, uint32_t side, const bw_level *change, uint32_t count) {
+    const bw_side *of = &mirror->copy->side[side];
+    if (of->level_count + count >= of->level_capacity) { /* which level leaves depends on the order */
+        for (uint32_t i = 0; i < count; i++) {
+            int64_t evicted;
+            bw_book_set(mirror->store, mirror->copy, side, change[i].price, change[i].quantity,
+                        change[i].orders, &evicted);
+        }
+        return;
     }
-    bw_book_end(mirror->store, mirror->copy);
+    bw_level set[2 * BW_APPLY_LEVELS];
+    for (uint32_t some; count > 0; change += some, count -= some) {
+        some = count < BW_APPLY_LEVELS ? count : BW_APPLY_LEVELS;
+        bw_book_set_many(mirror->store, mirror->copy, side, change, some, set);
+    }
+}
+
+static void apply_changes(bw_gateway *gateway, bw_mirror *mirror, const bw_record *header,
+                          const bw_record *record) {
+    const bw_level *change = (const bw_level *)(const void *)(record + 1);
+    uint32_t count[BW_SIDES] = {header->bid_count, header->ask_count};
     const bw_book *book = bw_segment_book(mirror->source->segment, mirror->book);
-    for (uint32_t side = 0; side < BW_SIDES; side++) {
+    gateway->moved = mirror->single ? mirror : NULL;
+    for (uint32_t side = 0; side < BW_SIDES; change += count[side++]) {
+        apply_side(mirror, side, change, count[side]);
         mirror->bound[side] = *(const volatile int64_t *)&book->side[side].verified_price;
+        if (gateway->moved && !bw_step_take(&gateway->step, side, change, count[side])) gateway->moved = NULL;
     }
 }
 
@@ -207,7 +225,7 @@ bool bw_mirror_apply(bw_gateway *gateway, bw_mirror *mirror, const bw_record *he
         bw_mirror_load(gateway, mirror);
         return true;
     }
-    if (header->type == BW_RECORD_DELTA) apply_changes(mirror, header, record);
+    if (header->type == BW_RECORD_DELTA) apply_changes(gateway, mirror, header, record);
     mirror->fresh = false;
     mirror->sequence = header->sequence;
     mirror->state = header->state;
@@ -215,6 +233,13 @@ bool bw_mirror_apply(bw_gateway *gateway, bw_mirror *mirror, const bw_record *he
                                  header->published_ns, header->state};
     mirror_set_live(mirror, header->state == BW_BOOK_LIVE);
     return true;
+}
+
+/* Levels behind the best `skip`, as far as they are known to be right. */
+uint32_t bw_mirror_behind(const bw_mirror *mirror, uint32_t side, uint32_t skip, uint32_t count,
+                          bw_level *level) {
+    count = bw_book_copy_behind(mirror->store, mirror->copy, side, skip, count, level);
+    return bw_view_known(level, count, side, mirror->bound[side]);
 }
 
 /* The best levels, or false when the book counts as empty. */

@@ -41,6 +41,21 @@ uint32_t bw_book_copy(const bw_book_store *store, const bw_book *book, uint32_t 
     return copied;
 }
 
+uint32_t bw_book_copy_behind(const bw_book_store *store, const bw_book *book, uint32_t side_index,
+                             uint32_t skip, uint32_t count, bw_level *out) {
+    const bw_side *side = &book->side[side_index];
+    const bw_directory_entry *entry = bw_directory_of(store, side);
+    uint32_t copied = 0, i = side->directory_count;
+    while (i > 0 && entry[i - 1].count <= skip) skip -= entry[--i].count;
+    for (; i-- && copied < count; skip = 0) {
+        const bw_chunk *chunk = &store->chunk[entry[i].chunk];
+        for (uint32_t at = entry[i].count - skip; at-- && copied < count; copied++)
+            out[copied] = (bw_level){.price = bw_key_of(side_index, chunk->key[at]),
+                                     .quantity = chunk->quantity[at], .orders = chunk->orders[at]};
+    }
+    return copied;
+}
+
 /* -- chunks ------------------------------------------------------------------------------------ */
 
 static void free_chunk(bw_book_store *store, uint32_t index) {

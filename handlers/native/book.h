@@ -84,5 +84,8 @@ bool bw_book_rescale(bw_book_store *store, bw_book *book, uint32_t price_up, uin
 /* Best `depth` levels of a side, best first, into `out`; returns how many. Owner's side only. */
 uint32_t bw_book_copy(const bw_book_store *store, const bw_book *book, uint32_t side, uint32_t depth,
                       bw_level *out);
+/* The `count` levels that stand behind the best `skip` ones. */
+uint32_t bw_book_copy_behind(const bw_book_store *store, const bw_book *book, uint32_t side, uint32_t skip,
+                             uint32_t count, bw_level *out);
 
 #endif

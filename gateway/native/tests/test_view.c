@@ -36,9 +36,15 @@ static void test_decimals(void) {
     check_text((bw_wide)INT64_MAX * 1000000000000000000, 18, "9223372036854775807");
     check_text((bw_wide)INT64_MAX * 1000000000000000000, 0, "9223372036854775807000000000000000000");
     check_text((bw_wide)10000000000000000000u * 10 + 7, 1, "10000000000000000000.7");
+    check_text(INT64_MAX, 0, "9223372036854775807");
+    check_text(INT64_MAX, 16, "922.3372036854775807");
+    check_text((bw_wide)INT64_MAX + 1, 16, "922.3372036854775808");
+    check_text(10000000000000000, 16, "1");
+    check_text(100000000, 16, "0.00000001");
     for (int i = 0; i < 200000;
          i++) { /* any 64-bit number at any exponent survives the way to text and back */
         uint64_t value = any() >> (any() % 64);
+        if (i % 4 == 0) value = value / 10000000 * 10000000; /* zeros at the end */
         unsigned exponent = (unsigned)(any() % (BW_EXPONENT_MAX + 1));
         char text[BW_DECIMAL_CHARS_MAX + BW_DECIMAL_SLACK];
         *bw_put_decimal(text, (bw_wide)value, exponent) = '\0';

@@ -76,6 +76,10 @@ static void check_equal(const bw_book_store *store, const bw_book *book) {
         uint32_t count = bw_book_copy(store, book, s, MODEL_MAX, copied);
         CHECK(count == sides[s].count);
         CHECK(memcmp(copied, sides[s].level, count * sizeof *copied) == 0);
+        uint32_t skip = (uint32_t)(roll() % (count + 2)), behind = count > skip ? count - skip : 0;
+        if (roll() & 1 && behind > 40) behind = 40;
+        CHECK(bw_book_copy_behind(store, book, s, skip, behind + (behind < 40), copied) == behind);
+        CHECK(memcmp(copied, sides[s].level + skip, behind * sizeof *copied) == 0);
         uint32_t top = count < BW_TOP_LEVELS ? count : BW_TOP_LEVELS;
         CHECK(book->top_count[s] == top);
         CHECK(memcmp(book->top[s], sides[s].level, top * sizeof *copied) == 0);

@@ -24,11 +24,12 @@ from gateway.channels import Channel, Options, View
 from gateway.errors import Refusal, RequestError
 from gateway.history import BadRequestError, moment_ns
 from gateway.player import Order, Span
+from handlers.background import stand_back
 
 SPEED_MAX = 1000.0
 REFUSALS = {player.NO_RECORDING: Refusal.NO_RECORDING, player.NO_ROOM: Refusal.NO_ROOM}
-# It stands back before it loads anything: that is most of what a short replay costs.
-START = f"from gateway.background import stand_back; stand_back({player.NICE}); "
+# Before it loads anything: that is most of what a short replay costs.
+START = "from handlers.background import share_less; share_less(); "
 START += "import sys; from gateway.player import main; sys.exit(main())"
 COMMAND = (sys.executable, "-P", "-c", START)
 
@@ -140,6 +141,7 @@ class Played:
         process = await asyncio.create_subprocess_exec(
             *COMMAND, stdin=pipe, stdout=pipe, start_new_session=True
         )
+        stand_back(process.pid)  # at once: until it could do so itself, its interpreter has to start
         try:
             assert process.stdin is not None
             process.stdin.write(order.line())

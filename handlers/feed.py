@@ -16,6 +16,7 @@ from dataclasses import replace
 import orjson
 
 from handlers.backoff import Backoff
+from handlers.background import go_first
 from handlers.budget import SharedBudget
 from handlers.datapath import Datapath
 from handlers.errors import SetupError, UnavailableError
@@ -43,6 +44,8 @@ def run(settings: FeedSettings, reread: Callable[[], FeedSettings] | None = None
     ``reread`` gives the settings anew when SIGHUP asks for it: symbols that changed come and go.
     """
     log = Log("feed", exchange=settings.exchange)
+    if settings.poll == "epoll":  # who spins would have the core from everybody
+        go_first()
     try:
         datapath = Datapath(settings, log)
         try:

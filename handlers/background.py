@@ -1,8 +1,9 @@
 """Who goes first on a core that several want: the stream, and how work beside it stands back.
 
-Low priority alone does not do it. Whoever of low priority has the core when the stream's thread wakes may keep
-it until the scheduler's next tick (4 ms at 250 Hz): the thread that woke has to be owed time first, and what
-is in the kernel is not interrupted. So such work also leaves cores alone, on which the stream finds a place.
+Low priority alone does not do it. Whoever of low priority has the core when the stream's thread wakes may
+keep it until the scheduler's next tick (4 ms at 250 Hz): the thread that woke has to be owed time first, and
+what is in the kernel is not interrupted. So such work also leaves half the cores alone, and the stream asks
+for a share that is seldom used up, and for a short slice (waking.h).
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from dataclasses import replace
 
 import orjson
 
-from handlers.backoff import Backoff
 from handlers.background import go_first
+from handlers.backoff import Backoff
 from handlers.budget import SharedBudget
 from handlers.datapath import Datapath
 from handlers.errors import SetupError, UnavailableError

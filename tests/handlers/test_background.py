@@ -15,8 +15,13 @@ from handlers.background import NICE, cores_beside, stand_back
 from hw.tree import Tree
 
 SLEEP = "import sys; sys.stdin.read()"
-SAY = "import os; from pathlib import Path; print(os.getpriority(os.PRIO_PROCESS, 0), len(os.sched_getaffinity(0)), "
-SAY += "Path('/proc/self/autogroup').exists() and Path('/proc/self/autogroup').read_text().split()[-1])"
+SAY = """if True:
+    import os
+    from pathlib import Path
+    group = Path("/proc/self/autogroup")
+    session = group.exists() and group.read_text().split()[-1]
+    print(os.getpriority(os.PRIO_PROCESS, 0), len(os.sched_getaffinity(0)), session)
+"""
 
 
 @contextmanager
@@ -68,7 +73,7 @@ def test_a_child_is_put_back_from_outside() -> None:
 
 
 def test_a_process_stands_back_by_itself_with_its_session() -> None:
-    with child(f"from handlers.background import stand_back; stand_back(); {SAY}") as process:
+    with child(f"from handlers.background import stand_back; stand_back()\n{SAY}") as process:
         assert process.stdout
         nice, cores, session = process.stdout.readline().split()
     assert (int(nice), int(cores)) == (NICE, len(cores_beside(os.sched_getaffinity(0), Tree())))
@@ -77,7 +82,7 @@ def test_a_process_stands_back_by_itself_with_its_session() -> None:
 
 def test_a_persons_session_is_left_alone() -> None:
     """Called in a terminal, by a command that is not its session's leader."""
-    inner = f"from handlers.background import go_first, share_less; share_less(); go_first(); {SAY}"
+    inner = f"from handlers.background import go_first, share_less; share_less(); go_first()\n{SAY}"
     outer = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}], check=True)"
     with child(outer) as process:
         assert process.stdout

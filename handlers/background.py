@@ -37,10 +37,13 @@ def cores_beside(allowed: Iterable[int], tree: Tree) -> set[int]:
 
 
 def go_first() -> None:
-    """The session of this process, one that serves the stream, before others; needs a right (root has it)."""
-    if os.getsid(0) == os.getpid():
-        with suppress(OSError):
-            _autogroup("self").write_text(str(FIRST))
+    """The session that this process leads before others; needs a right (root has it)."""
+    if os.getsid(0) != os.getpid():
+        return
+    autogroup = _autogroup("self")
+    with suppress(OSError):
+        if int(autogroup.read_text().split()[-1]) > FIRST:  # "/autogroup-7 nice 0"
+            autogroup.write_text(str(FIRST))
 
 
 def stand_back(pid: int = 0) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from handlers.background import NICE, cores_beside, stand_back
+from handlers.background import FIRST, NICE, cores_beside, stand_back
 from hw.tree import Tree
 
 SLEEP = "import sys; sys.stdin.read()"
@@ -78,6 +78,17 @@ def test_a_process_stands_back_by_itself_with_its_session() -> None:
         nice, cores, session = process.stdout.readline().split()
     assert (int(nice), int(cores)) == (NICE, len(cores_beside(os.sched_getaffinity(0), Tree())))
     assert session in (str(NICE), "False")
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not Path("/proc/self/autogroup").exists(), reason="needs root, autogroups"
+)
+@pytest.mark.parametrize(("given", "then"), [("0", FIRST), ("-18", -18)])
+def test_the_streams_session_goes_first(given: str, then: int) -> None:
+    code = f"from pathlib import Path; Path('/proc/self/autogroup').write_text('{given}')\n"
+    with child(f"{code}from handlers.background import go_first; go_first()\n{SAY}") as process:
+        assert process.stdout
+        assert int(process.stdout.readline().split()[-1]) == then
 
 
 def test_a_persons_session_is_left_alone() -> None:

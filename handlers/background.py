@@ -9,7 +9,7 @@ for a share that is seldom used up, and for a short slice (waking.h).
 from __future__ import annotations
 
 import os
-import time
+import select
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -46,7 +46,33 @@ def go_first() -> None:
             autogroup.write_text(str(FIRST))
 
 
-def stand_back(pid: int = 0) -> None:
+class Aside:
+    """The calling thread on the cores of such work while it hands that on.
+
+    What it uses is not counted against its session then where the stream's thread runs: the kernel counts by
+    session and core.
+    """
+
+    def __init__(self) -> None:
+        self._allowed: set[int] | None = None
+
+    def begin(self) -> None:
+        if self._allowed is None:
+            self._allowed = os.sched_getaffinity(0)
+            _confine(0, self._allowed)
+
+    def end(self) -> None:
+        if self._allowed is not None:
+            with suppress(OSError):
+                os.sched_setaffinity(0, self._allowed)
+        self._allowed = None
+
+    def put_back(self, pid: int) -> None:
+        """``stand_back`` of a child, which has inherited the thread's cores."""
+        stand_back(pid, self._allowed)
+
+
+def stand_back(pid: int = 0, allowed: set[int] | None = None) -> None:
     """Makes a process, this one or a child just started as leader of a session, one that stands back.
 
     The kernel shares a CPU out between sessions first (sched_autogroup_enabled): in the session of the
@@ -58,13 +84,17 @@ def stand_back(pid: int = 0) -> None:
             os.setsid()
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, pid, NICE)
-    with suppress(OSError):
-        os.sched_setaffinity(pid, cores_beside(os.sched_getaffinity(pid), Tree()))
+    _confine(pid, allowed)
     if pid == 0:
         share_less()
     else:
         with suppress(OSError):
             _autogroup(pid).write_text(str(NICE))
+
+
+def _confine(pid: int, allowed: set[int] | None) -> None:
+    with suppress(OSError):
+        os.sched_setaffinity(pid, cores_beside(allowed or os.sched_getaffinity(pid), Tree()))
 
 
 def share_less() -> None:
@@ -75,7 +105,7 @@ def share_less() -> None:
         try:
             _autogroup("self").write_text(str(NICE))
         except BlockingIOError:  # another process had its turn
-            time.sleep(AUTOGROUP_PAUSE_S)
+            select.select([], [], [], AUTOGROUP_PAUSE_S)
         except OSError:
             return
         else:

@@ -19,10 +19,10 @@ typedef struct bw_sched_attr {
     uint64_t runtime_ns, deadline_ns, period_ns;
 } bw_sched_attr;
 
-/* Asks for a short slice for the calling thread: who wants the core for less has it earlier, and the one on it
- * is protected for less (EEVDF, Linux 6.12; an older kernel takes no notice). And for a high priority, where it
- * may: who is owed more is seldom not owed the core. A sandbox may forbid either; a thread of another policy
- * keeps that as it is. */
+/* Asks for a short slice for the calling thread: who wants the core for less has it earlier, and the one
+ * on it is protected for less (EEVDF, Linux 6.12; an older kernel takes no notice). And for a high priority,
+ * where it may: who is owed more is seldom not owed the core. A sandbox may forbid either; a thread of
+ * another policy keeps that as it is. */
 static inline void bw_wake_early(void) {
     bw_sched_attr attr;
     memset(&attr, 0, sizeof attr);

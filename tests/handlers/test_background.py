@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from handlers.background import FIRST, NICE, cores_beside, stand_back
+from handlers.background import FIRST, NICE, Aside, cores_beside, stand_back
 from hw.tree import Tree
 
 GROUP = Path("/proc/self/autogroup")
@@ -73,6 +73,21 @@ def test_a_child_is_put_back_from_outside() -> None:
         assert os.getpriority(os.PRIO_PROCESS, process.pid) == NICE
         assert os.sched_getaffinity(process.pid) == cores_beside(mine, Tree())
     assert os.getpriority(os.PRIO_PROCESS, 0) < NICE
+    assert os.sched_getaffinity(0) == mine
+
+
+def test_who_works_for_it_stays_aside_for_as_long_and_its_children_are_put_back_once() -> None:
+    mine, aside = os.sched_getaffinity(0), Aside()
+    beside = cores_beside(mine, Tree())
+    aside.begin()
+    aside.begin()
+    try:
+        assert os.sched_getaffinity(0) == beside
+        with child(SLEEP) as process:
+            aside.put_back(process.pid)
+            assert os.sched_getaffinity(process.pid) == beside
+    finally:
+        aside.end()
     assert os.sched_getaffinity(0) == mine
 
 

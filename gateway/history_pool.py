@@ -16,9 +16,8 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-from gateway.background import stand_back
+from handlers.background import stand_back
 
-NICE = 10
 PR_SET_PDEATHSIG = 1
 RETRY_AFTER_S = 1
 
@@ -35,7 +34,7 @@ def _settle(parent: int) -> None:
     if os.getppid() != parent:
         os._exit(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    stand_back(NICE)
+    stand_back()
 
 
 class HistoryPool:

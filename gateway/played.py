@@ -24,11 +24,12 @@ from gateway.channels import Channel, Options, View
 from gateway.errors import Refusal, RequestError
 from gateway.history import BadRequestError, moment_ns
 from gateway.player import Order, Span
+from handlers.background import Aside
 
 SPEED_MAX = 1000.0
 REFUSALS = {player.NO_RECORDING: Refusal.NO_RECORDING, player.NO_ROOM: Refusal.NO_ROOM}
-# It stands back before it loads anything: that is most of what a short replay costs.
-START = f"from gateway.background import stand_back; stand_back({player.NICE}); "
+# Before it loads anything: that is most of what a short replay costs.
+START = "from handlers.background import share_less; share_less(); "
 START += "import sys; from gateway.player import main; sys.exit(main())"
 COMMAND = (sys.executable, "-P", "-c", START)
 
@@ -81,6 +82,7 @@ class Played:
         self._tasks: dict[Key, asyncio.Task[None]] = {}
         self._unanswered: dict[Key, bytes] = {}
         self._gone: set[asyncio.Task[None]] = set()  # stopped, and still taking their process away
+        self._aside = Aside()
         self._out: dict[int, deque[asyncio.Event]] = {}  # by client: pushes that its socket has not taken
 
     def start(self, asked: Asked) -> None:
@@ -95,6 +97,7 @@ class Played:
         order = Order(self._directory, self._shm_dir, asked.channel, asked.options, asked.span)
         task = asyncio.get_running_loop().create_task(self._play(asked, order))
         self._tasks[key] = task
+        self._aside.begin()
         task.add_done_callback(lambda done: self._over(key, done))
 
     def _over(self, key: Key, done: asyncio.Task[None]) -> None:
@@ -107,6 +110,8 @@ class Played:
     def _forget(self, key: Key) -> None:
         self._tasks.pop(key, None)
         self._unanswered.pop(key, None)
+        if not self._tasks:
+            self._aside.end()
 
     def pushed(self, client: int, count: int) -> None:
         """So many pushes of a client are with its socket."""
@@ -140,6 +145,7 @@ class Played:
         process = await asyncio.create_subprocess_exec(
             *COMMAND, stdin=pipe, stdout=pipe, start_new_session=True
         )
+        self._aside.put_back(process.pid)  # now: until it could itself, its interpreter has to start
         try:
             assert process.stdin is not None
             process.stdin.write(order.line())

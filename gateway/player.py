@@ -33,7 +33,6 @@ from handlers.recording.journal import BlockType, JournalFile, files_of
 from handlers.recording.played import PlayedBook, steps
 from handlers.registry import EXCHANGES
 
-NICE = 10  # below everything that serves the stream
 CHUNK_BYTES = 32 << 10
 LATE_S = 0.25  # a replay that is further behind goes on from where it is
 NO_RECORDING, NO_ROOM = 3, 4  # exit codes beside 0 (played to the end) and 1 (failed)

@@ -20,6 +20,7 @@ from gateway.observe import read_gateway_stats
 from gateway.played import Played
 from gateway.requests import Requests
 from gateway.settings import GatewaySettings, SettingsError
+from handlers.background import go_first
 from handlers.errors import SetupError, UnavailableError
 from handlers.logs import Log
 from handlers.registry import EXCHANGES
@@ -209,6 +210,8 @@ def run(
     ``reread`` gives the settings anew when SIGHUP asks for it.
     """
     log = Log("gateway")
+    if settings.poll == "epoll":  # who spins would have the core from everybody
+        go_first()
     try:
         settings.check()
         asyncio.run(_serve(settings, log, ready, reread or (lambda: settings)))

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import orjson
 
+from handlers.background import go_first
 from handlers.backoff import Backoff
 from handlers.budget import SharedBudget
 from handlers.datapath import Datapath
@@ -43,6 +44,8 @@ def run(settings: FeedSettings, reread: Callable[[], FeedSettings] | None = None
     ``reread`` gives the settings anew when SIGHUP asks for it: symbols that changed come and go.
     """
     log = Log("feed", exchange=settings.exchange)
+    if settings.poll == "epoll":  # who spins would have the core from everybody
+        go_first()
     try:
         datapath = Datapath(settings, log)
         try:

@@ -14,6 +14,7 @@ import msgspec
 from appliance.commands import add_config, config_of, words
 from appliance.config import Config
 from appliance.supervisor import command
+from handlers.background import share_less
 from handlers.errors import UnavailableError
 from handlers.logs import Log
 from handlers.recording.parquet import arrow, convert_waiting
@@ -63,10 +64,11 @@ def run(arguments: argparse.Namespace) -> int:
     told.dir.mkdir(parents=True, exist_ok=True)
     log = Log("record")
     if arguments.convert:
+        share_less()  # the recorder that started it has put it back
         convert_waiting(told.dir, told.compression, log)
         return 0
     again = () if arguments.config is None else ("--config", str(arguments.config))
-    convert = ("nice", "-n", "19", *command("record", "--convert", *again)) if can_convert(told, log) else ()
+    convert = command("record", "--convert", *again) if can_convert(told, log) else ()
     recorder = Recorder(told, log, convert=convert)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: recorder.stop.set())

@@ -144,14 +144,16 @@ static void run(bw_gateway *gateway, const bw_pipe_message *message, const uint8
     }
 }
 
-void bw_commands_run(bw_gateway *gateway) {
-    uint32_t bytes;
-    while ((bytes = bw_pipe_take(&gateway->command, gateway->command_bytes, BW_COMMAND_BYTES)) > 0) {
-        for (uint32_t at = 0; at < bytes;) {
-            bw_pipe_message message;
-            memcpy(&message, gateway->command_bytes + at, sizeof message);
-            run(gateway, &message, gateway->command_bytes + at + sizeof message);
-            at += message.bytes;
-        }
+/* Some of what waits, in its order; whether there is more. A push of the past is copied and sent in some ten
+ * microseconds: the rings are looked at again before the next. */
+bool bw_commands_run(bw_gateway *gateway) {
+    uint32_t bytes = bw_pipe_take(&gateway->command, gateway->command_bytes, BW_COMMAND_BYTES,
+                                  BW_COMMAND_BYTES_PER_TURN);
+    for (uint32_t at = 0; at < bytes;) {
+        bw_pipe_message message;
+        memcpy(&message, gateway->command_bytes + at, sizeof message);
+        run(gateway, &message, gateway->command_bytes + at + sizeof message);
+        at += message.bytes;
     }
+    return bw_pipe_waiting(&gateway->command);
 }

@@ -155,5 +155,5 @@ int bw_gateway_event_fd(const bw_gateway *gateway) {
 }
 
 uint32_t bw_gateway_events(bw_gateway *gateway, uint8_t *out, uint32_t room) {
-    return bw_pipe_take(&gateway->event, out, room);
+    return bw_pipe_take(&gateway->event, out, room, room);
 }

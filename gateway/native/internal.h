@@ -23,7 +23,8 @@
 #define BW_TICK_NS 50000000     /* housekeeping: segments, timeouts, heartbeats */
 #define BW_HISTORY_ENTRIES 8192u
 #define BW_TLS_CHUNK_BYTES 16384u
-#define BW_COMMAND_BYTES (5u << 20) /* the whole command pipe at once */
+#define BW_COMMAND_BYTES (5u << 20) /* the whole command pipe: its largest message */
+#define BW_COMMAND_BYTES_PER_TURN (16u << 10) /* and whatever the last of them has more */
 
 typedef struct bw_mirror bw_mirror;
 typedef struct bw_market bw_market;
@@ -325,7 +326,7 @@ bool bw_sub_remove(bw_gateway *gateway, bw_client *client, uint64_t tag);
 void bw_sub_free(bw_gateway *gateway, bw_sub *sub);
 
 /* command.c */
-void bw_commands_run(bw_gateway *gateway);
+bool bw_commands_run(bw_gateway *gateway); /* true: there is more */
 
 /* loop.c */
 void *bw_gateway_loop(void *gateway);

@@ -2,6 +2,7 @@
 #include "internal.h"
 
 #include "clock.h"
+#include "waking.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -116,7 +117,7 @@ static bool turn(bw_gateway *gateway) {
     bool busy = poll_rings(gateway);
     bw_groups_due(gateway);
     flush_groups(gateway);
-    bw_commands_run(gateway);
+    busy |= bw_commands_run(gateway);
     if (gateway->now_ns >= gateway->next_tick_ns) tick(gateway);
     flush_groups(gateway);
     flush_clients(gateway);
@@ -132,6 +133,7 @@ static bool finished(const bw_gateway *gateway) {
 static void settle_thread(const bw_gateway *gateway) {
     prctl(PR_SET_NAME, "bw-gateway");
     prctl(PR_SET_TIMERSLACK, 1000); /* ns; intervals are ms, but a wake should not wait for others */
+    if (!gateway->busy) bw_wake_early();
     if (gateway->cpu < 0) return;
     cpu_set_t set;
     CPU_ZERO(&set);

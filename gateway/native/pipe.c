@@ -58,10 +58,15 @@ bool bw_pipe_put(bw_pipe *pipe, bw_pipe_message message, const void *first, uint
     return true;
 }
 
-uint32_t bw_pipe_take(bw_pipe *pipe, uint8_t *out, uint32_t room) {
+bool bw_pipe_waiting(const bw_pipe *pipe) {
+    return atomic_load_explicit(&pipe->tail, memory_order_relaxed) <
+           atomic_load_explicit(&pipe->head, memory_order_acquire);
+}
+
+uint32_t bw_pipe_take(bw_pipe *pipe, uint8_t *out, uint32_t room, uint32_t enough) {
     uint64_t tail = atomic_load_explicit(&pipe->tail, memory_order_relaxed);
     uint32_t taken = 0;
-    while (tail < atomic_load_explicit(&pipe->head, memory_order_seq_cst)) {
+    while (taken < enough && tail < atomic_load_explicit(&pipe->head, memory_order_seq_cst)) {
         uint32_t bytes;
         ring_read(pipe, tail, &bytes, sizeof bytes);
         if (bytes > room - taken) break;

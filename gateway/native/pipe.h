@@ -37,8 +37,9 @@ uint64_t bw_pipe_room(const bw_pipe *pipe);
 bool bw_pipe_put(bw_pipe *pipe, bw_pipe_message message, const void *first, uint32_t first_bytes,
                  const void *second, uint32_t second_bytes, bool wake);
 
-/* Copies whole messages out; returns bytes written to `out`, 0 when there is none (or `room` is too
- * small for the next). */
-uint32_t bw_pipe_take(bw_pipe *pipe, uint8_t *out, uint32_t room);
+/* Copies whole messages out until there are `enough` bytes; returns bytes written to `out`, 0 when there is
+ * none (or `room` is too small for the next). */
+uint32_t bw_pipe_take(bw_pipe *pipe, uint8_t *out, uint32_t room, uint32_t enough);
+bool bw_pipe_waiting(const bw_pipe *pipe); /* for the consumer */
 
 #endif

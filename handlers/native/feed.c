@@ -9,6 +9,7 @@
 #include "clock.h"
 #include "feed_parts.h"
 #include "reserve.h"
+#include "waking.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -389,6 +390,7 @@ int bw_feed_run(bw_feed *feed) {
     sigfillset(&all); /* signals are Python's main thread's business */
     pthread_sigmask(SIG_BLOCK, &all, &before);
     pthread_setname_np(pthread_self(), BW_FEED_THREAD_NAME);
+    if (feed->poll == BW_POLL_EPOLL) bw_wake_early();
     pin(feed);
     if (start_network(feed, &result)) {
         atomic_store(&feed->header->state, BW_SEGMENT_RUNNING);

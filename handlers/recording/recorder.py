@@ -21,6 +21,7 @@ from typing import Any, Literal
 import orjson
 
 from handlers._ffi import ffi
+from handlers.background import stand_back
 from handlers.errors import UnavailableError
 from handlers.logs import Log
 from handlers.recording.journal import (
@@ -413,7 +414,10 @@ class Recorder:
         files = sum(track.counts.files for track in self.tracks)
         if files != self._converted_files:
             self._converted_files = files
-            self._converting = subprocess.Popen(self.convert, stdin=subprocess.DEVNULL)
+            self._converting = subprocess.Popen(
+                self.convert, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+            stand_back(self._converting.pid)
 
     def status(self) -> dict[str, Any]:
         """For ``bookwire status`` and the metrics."""

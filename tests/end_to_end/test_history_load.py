@@ -26,8 +26,8 @@ from box import Box, running
 from play import until
 from websockets.asyncio.client import connect
 
-from gateway.background import stand_back
 from gateway.observe import histogram_floors, read_gateway_stats
+from handlers.background import stand_back
 
 CLIENTS = 200
 WINDOWS = 12  # with the load, and as many without, by turns
@@ -35,7 +35,6 @@ WINDOW_S, SETTLE_S = 2.0, 0.2
 RATIO_MAX = 1.5  # of the medians of the windows' p99
 EXCHANGES = "binance,okx,bybit"
 CONFIG = "[record]\nrotate_s = 5\n[simulate]\nlevels = 200\nrate = 60\n"
-NICE = 19  # of the clients: their own work is no part of what is measured
 WORKERS = ("multiprocessing.spawn", "gateway.player")  # of queries and of replays
 STAGE = "published_to_first_sent"
 
@@ -85,7 +84,7 @@ async def begun(found: Counter[int]) -> None:
 
 async def replays(url: str, from_ms: int) -> None:
     """As many as a gateway plays, until stdin ends; how many messages came, on stdout."""
-    stand_back(NICE)
+    stand_back()  # their own work is no part of what is measured
     found: Counter[int] = Counter()
     names = ("binance", "okx", "bybit", "binance")
     playing = [asyncio.create_task(one_replay(url, name, from_ms, found)) for name in names]
@@ -100,7 +99,7 @@ async def replays(url: str, from_ms: int) -> None:
 
 async def clients(url: str, from_ms: int) -> None:
     """All of them until stdin ends; how often each status came, on stdout."""
-    stand_back(NICE)
+    stand_back()  # their own work is no part of what is measured
     found: Counter[int] = Counter()
     connector = aiohttp.TCPConnector(limit=CLIENTS)
     async with aiohttp.ClientSession(connector=connector) as session:

@@ -83,7 +83,7 @@ static void test_pipe_between_threads(void) {
     CHECK(pthread_create(&thread, NULL, produce, &pipe) == 0);
     static uint8_t out[16384];
     for (uint32_t expected = 0; expected < MESSAGES;) {
-        uint32_t bytes = bw_pipe_take(&pipe, out, sizeof out);
+        uint32_t bytes = bw_pipe_take(&pipe, out, sizeof out, sizeof out);
         if (bytes == 0) usleep(10);
         for (uint32_t at = 0; at < bytes; expected++) {
             bw_pipe_message message;
@@ -100,11 +100,32 @@ static void test_pipe_between_threads(void) {
     bw_pipe_close(&pipe);
 }
 
+static void test_pipe_takes_some(void) {
+    bw_pipe pipe;
+    CHECK(bw_pipe_init(&pipe, 4096));
+    CHECK(!bw_pipe_waiting(&pipe));
+    static uint8_t out[4096], body[1000];
+    for (uint32_t i = 0; i < 3; i++) {
+        bw_pipe_message message = {.type = 1, .client = i};
+        CHECK(bw_pipe_put(&pipe, message, body, sizeof body, NULL, 0, true));
+    }
+    for (uint64_t i = 0; i < 3; i++) { /* one is more than enough, and comes whole */
+        bw_pipe_message message;
+        CHECK(bw_pipe_waiting(&pipe));
+        CHECK(bw_pipe_take(&pipe, out, sizeof out, 100) == sizeof message + sizeof body);
+        memcpy(&message, out, sizeof message);
+        CHECK(message.client == i && message.body_bytes == sizeof body);
+    }
+    CHECK(!bw_pipe_waiting(&pipe) && bw_pipe_take(&pipe, out, sizeof out, 100) == 0);
+    bw_pipe_close(&pipe);
+}
+
 int main(void) {
     test_log_wraps_straight();
     test_frame_bytes();
     test_queue();
     test_pipe_between_threads();
+    test_pipe_takes_some();
     puts("buffers: ok");
     return 0;
 }

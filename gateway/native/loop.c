@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #define EPOLL_EVENTS 256
-#define SPINS_PER_EPOLL 32u /* busy: looks at the rings between two looks at the sockets */
+#define SOCKETS_NS 20000 /* busy: between two looks at the sockets; what comes meanwhile in a ring would wait */
 
 static void flush_groups(bw_gateway *gateway) {
     for (uint32_t i = 0; i < gateway->flush_count; i++) bw_group_flush(gateway, gateway->flush[i]);
@@ -150,12 +150,16 @@ static void stop_listening(bw_gateway *gateway) {
 void *bw_gateway_loop(void *argument) {
     bw_gateway *gateway = argument;
     settle_thread(gateway);
-    for (uint32_t turns = 0; !finished(gateway); turns++) {
+    int64_t sockets_ns = 0; /* when they are looked at next */
+    while (!finished(gateway)) {
         bool busy = turn(gateway);
         if (gateway->draining) stop_listening(gateway);
         BW_COUNT(gateway->stats, loop_turns, 1);
         if (gateway->busy) {
-            if (turns % SPINS_PER_EPOLL == 0) poll_sockets(gateway, 0);
+            if (gateway->now_ns >= sockets_ns) {
+                poll_sockets(gateway, 0);
+                sockets_ns = gateway->now_ns + SOCKETS_NS;
+            }
         } else if (busy) {
             poll_sockets(gateway, 0);
         } else {

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #define EPOLL_EVENTS 256
-#define SOCKETS_NS 20000 /* busy: between two looks at the sockets; what comes meanwhile in a ring would wait */
+#define SOCKETS_NS 20000 /* busy: between two looks at the sockets; what comes into a ring then waits */
 
 static void flush_groups(bw_gateway *gateway) {
     for (uint32_t i = 0; i < gateway->flush_count; i++) bw_group_flush(gateway, gateway->flush[i]);

@@ -81,6 +81,14 @@ class Block:
         bids = int(header["side"][0]["level_count"])
         return header, levels[:bids], levels[bids:]
 
+    def native_book(self) -> tuple[Any, Any, int, Any, int]:
+        """(bw_book *, bids, their count, asks, their count) of BOOK, as native functions take a copy."""
+        _, *sides = self.copied_book()
+        header = ffi.new("bw_book *")  # of 64-byte alignment, which a file does not give
+        ffi.memmove(header, self.payload[: layout.BOOK.itemsize], layout.BOOK.itemsize)
+        bids, asks = (ffi.from_buffer("bw_level *", side.data) if len(side) else ffi.NULL for side in sides)
+        return header, bids, len(sides[0]), asks, len(sides[1])
+
     def symbols(self) -> NDArray[np.void]:
         """bw_symbol rows of SYMBOLS."""
         return np.frombuffer(self.payload, layout.SYMBOL)

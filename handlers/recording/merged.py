@@ -107,7 +107,8 @@ class MergedJournal:
         """One record, with the numbers of a bw_strand."""
         if not lib.bw_strand_emit(numbers, record, self.room):
             self.flush()
-            assert lib.bw_strand_emit(numbers, record, self.room)
+            taken = lib.bw_strand_emit(numbers, record, self.room)
+            assert taken, "a record is longer than the room"
 
     def tell(self, kind: BlockType, book: int, told: Mapping[str, Any]) -> None:
         """A GAP or SEAM of one book."""

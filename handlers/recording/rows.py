@@ -42,16 +42,7 @@ class BookRows:
 
     def load(self, block: Block) -> bool:
         """Takes a BOOK block's copy; False where what is kept is newer."""
-        _, bids, asks = block.copied_book()
-        header = ffi.new("bw_book *")  # of 64-byte alignment, which a file does not give
-        ffi.memmove(header, block.payload[: layout.BOOK.itemsize], layout.BOOK.itemsize)
-        return bool(
-            lib.bw_history_load(
-                self._history, block.book, header,
-                ffi.from_buffer("bw_level *", bids.data) if len(bids) else ffi.NULL, len(bids),
-                ffi.from_buffer("bw_level *", asks.data) if len(asks) else ffi.NULL, len(asks),
-            )
-        )  # fmt: skip
+        return bool(lib.bw_history_load(self._history, block.book, *block.native_book()))
 
     def copy(self, book: int) -> Rows | None:
         """The kept book as one row of type SNAPSHOT; None while it is not known."""

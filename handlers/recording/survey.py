@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handlers import shm_layout as layout
 from handlers._ffi import ffi, lib
 from handlers.errors import UnavailableError
 from handlers.recording.journal import Block, BlockType, JournalFile
@@ -105,16 +104,7 @@ class Strands:
 
     def load(self, block: Block) -> bool:
         """Takes a BOOK block's copy; False where the book is beyond it."""
-        _, bids, asks = block.copied_book()
-        header = ffi.new("bw_book *")  # of 64-byte alignment, which a file does not give
-        ffi.memmove(header, block.payload[: layout.BOOK.itemsize], layout.BOOK.itemsize)
-        return bool(
-            lib.bw_strands_load(
-                self.handle, block.book, header,
-                ffi.from_buffer("bw_level *", bids.data) if len(bids) else ffi.NULL, len(bids),
-                ffi.from_buffer("bw_level *", asks.data) if len(asks) else ffi.NULL, len(asks),
-            )
-        )  # fmt: skip
+        return bool(lib.bw_strands_load(self.handle, block.book, *block.native_book()))
 
 
 class Surveyor:

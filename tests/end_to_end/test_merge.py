@@ -87,8 +87,8 @@ class Recorded:
         await until(lambda: self.head() > since + (4 << 10), 120, "books move")
 
 
-async def boxes_of(stack: Any, exchange: str, base: Path) -> list[Recorded]:
-    """Boxes A, B, and the one that says what is true, all recording."""
+def boxes_of(stack: Any, exchange: str, base: Path) -> list[Recorded]:
+    """Boxes A, B, and the one that says what is true."""
     boxes = []
     for name in "abc":
         where = base / name
@@ -97,11 +97,6 @@ async def boxes_of(stack: Any, exchange: str, base: Path) -> list[Recorded]:
         own = type(stack)(where / "shm", where / "run", where)
         own.where, own.ca_file, own.symbols = stack.where, stack.ca_file, stack.symbols
         boxes.append(Recorded(own, stack, exchange, where / "record"))
-    try:
-        await asyncio.gather(*(each.comes_back() for each in boxes))
-    except BaseException:
-        await ended(boxes)
-        raise
     return boxes
 
 
@@ -228,8 +223,9 @@ def check(boxes: Sequence[Recorded], out: Path, merged: Merged) -> str:
 
 async def run(stack: Any, tmp_path: Path, exchange: str, happens: Any) -> None:
     await stack.simulate(exchange, SYMBOLS, "--levels", "40", "--rate", "150", "--paused")
-    boxes = await boxes_of(stack, exchange, tmp_path)
+    boxes = boxes_of(stack, exchange, tmp_path)
     try:
+        await asyncio.gather(*(each.comes_back() for each in boxes))
         await stack.control(exchange, "/resume", {})
         await happens(boxes)
         await stack.control(exchange, "/pause", {})
